@@ -138,7 +138,7 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
                 .build()?
                 .block_on(run(&options))?
             else {
-                return Err("there is no such store here".into());
+                return Err("the store is not available here; see the output above".into());
             };
             if keep_always || !outcome.verdict.violations.is_empty() {
                 let file = keep.join(format!("torture-{}.history", outcome.history.seed));
@@ -163,13 +163,16 @@ fn report(history: &History, verdict: &Verdict) -> ExitCode {
 
 #[expect(
     clippy::print_stdout,
-    reason = "what a command-line program says on standard output is its interface"
+    reason = "standard output is the interface of a command-line program"
 )]
 fn print(text: &str) {
     println!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a command-line program reports its error on standard error"
+)]
 fn print_error(error: &dyn Error) {
     eprint!("torture: {error}");
     let mut next = error.source();

@@ -5,7 +5,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that cannot do its part fails, and shows what it found"
+    reason = "a test fails if it cannot run, and prints what it found"
 )]
 
 use std::{env, path::PathBuf, time::Duration};
@@ -26,7 +26,7 @@ const SHOWN: usize = 5;
 async fn disturbed(store: &str, faults: &str, plant: Option<PlantedBug>) -> Option<Outcome> {
     let number = |name| {
         env::var(name).ok().map(|text| {
-            text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}; it is a number"))
+            text.parse().unwrap_or_else(|_| panic!("{name}: {text:?} is not valid: use a number"))
         })
     };
     let least = if faults.contains("failover") { SECONDS_OF_ELECTIONS } else { 0 };
@@ -59,10 +59,10 @@ async fn disturbed(store: &str, faults: &str, plant: Option<PlantedBug>) -> Opti
         .history
         .faults
         .iter()
-        .any(|fault| fault.what.ends_with("until another had taken over"));
+        .any(|fault| fault.what.ends_with("until another server had taken over"));
     assert!(
         failed_over || !faults.contains("failover"),
-        "nobody took over: {:?}",
+        "no failover took place: {:?}",
         outcome.history.faults
     );
     Some(outcome)
@@ -81,7 +81,7 @@ async fn keeps_the_laws(store: &str, faults: &str) {
         let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("{store}-{}.history", outcome.history.seed));
         outcome.history.save(&file).unwrap();
-        panic!("{store} breaks a law {} times; the history is in {}", found.len(), file.display());
+        panic!("{store} broke a law {} times; the history is in {}", found.len(), file.display());
     }
     // A store that waits for a majority has no documented losses.
     assert!(
@@ -93,7 +93,7 @@ async fn keeps_the_laws(store: &str, faults: &str) {
 
 /// Failovers do not hide a planted bug.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mistake_is_found_beside_failovers() {
+async fn planted_bug_is_found_despite_failovers() {
     let Some(outcome) = disturbed("redis-sentinel", "failover", Some(PlantedBug::LostAdd)).await
     else {
         return;

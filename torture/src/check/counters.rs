@@ -137,7 +137,7 @@ impl Counter<'_, '_> {
         calls.retain(|id| *id != reading.call.id);
         calls.push(reading.call.id);
         let text = format!(
-            "{} is {} in version {}; {least} to {most} was added",
+            "counter {} is {} in version {}; expected {least} to {most}",
             self.name, reading.sum, reading.version
         );
         Some(Violation { law, of: self.session.key.to_owned(), text, calls })

@@ -24,7 +24,7 @@ pub(super) fn without_unsynced_reads(history: &History) -> Option<History> {
         let ended = |end| crashes.iter().any(|(from, until)| (*from..=*until).contains(&end));
         if call.end.is_some_and(ended) && only_reads(call) {
             call.answer =
-                Some(Answer::Unknown("shown shortly before the store was killed".to_owned()));
+                Some(Answer::Unknown("the store was killed shortly after this answer".to_owned()));
         }
     }
     Some(trusted)

@@ -77,7 +77,7 @@ fn make_unknown(call: &mut Call) -> bool {
     if call.outcome() == CallOutcome::Refused || !has_written {
         return false;
     }
-    call.answer = Some(Answer::Unknown("it may be undone by a failover".to_owned()));
+    call.answer = Some(Answer::Unknown("a failover may have undone the call".to_owned()));
     true
 }
 

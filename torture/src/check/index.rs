@@ -34,7 +34,7 @@ pub(super) fn check_lists(calls: &[Call], keys: &HashSet<&str>, verdict: &mut Ve
             |law, text| Violation { law, of: principal.clone(), text, calls: vec![call.id] };
         let stranger = shown.iter().find(|one| !keys.contains(one.key.as_str()));
         verdict.record(stranger.map(|one| {
-            broken(Law::ForeignInList, format!("shows {}, which no call made", one.key))
+            broken(Law::ForeignInList, format!("shows {}, which no call created", one.key))
         }));
         let mut seen = HashSet::new();
         let twice = shown.iter().find(|one| !seen.insert(&one.key));
@@ -93,7 +93,7 @@ pub(super) fn check<'a>(
         let is_missing =
             certainly_theirs(session, &observation, name, principals, &owners, &ttls, tolerance)
                 || between(&reads, &observation).is_some_and(|owner| owner == Some(name));
-        let text = || format!("{} was alive, of {name}, and is not shown", session.key);
+        let text = || format!("{} was a live session of {name} and is not shown", session.key);
         verdict.record(
             is_missing.then(|| broken(session, Law::MissingInList, text(), &[proof], list)),
         );
@@ -130,7 +130,7 @@ fn certainly_theirs(
 /// the call found the same version, because then nothing changed in between.
 #[expect(
     clippy::option_option,
-    reason = "the outer one is whether it is known, the inner one is a session without a user"
+    reason = "an unknown principal and a session without a user are two cases"
 )]
 fn between<'a>(
     reads: &[&Observation<'a>],

@@ -47,7 +47,7 @@ pub(super) fn check<'a>(
         .map(|effect| effect.call.id)
         .collect();
     verdict.record((creations.len() > 1).then(|| {
-        broken(session, Law::CreatedTwice, "was made by more than one creation", creations)
+        broken(session, Law::CreatedTwice, "was created by more than one call", creations)
     }));
     let deletions =
         session.deletions.iter().filter(|call| call.answer == Some(Answer::Deleted(true)));
@@ -188,11 +188,11 @@ fn resurrection(
         .chain([first_end.id, observation.call.id])
         .collect();
     calls.dedup();
-    broken(session, Law::Resurrection, "had ended by then, and was seen alive", calls)
+    broken(session, Law::Resurrection, "had ended before this call, which shows it alive", calls)
 }
 
 fn loss(session: &Session<'_>, observation: &Observation<'_>, proof: &Call) -> Violation {
-    let text = "was there and is not; no call that was made by then deletions it, and its deadline has not come";
+    let text = "existed and is missing; no earlier call ended it, and its deadline had not passed";
     broken(session, Law::LostSession, text, vec![proof.id, observation.call.id])
 }
 

@@ -81,7 +81,7 @@ mod tests {
     use crate::history::Op;
 
     #[test]
-    fn a_read_may_show_what_was_not_certainly_overwritten() {
+    fn read_may_show_a_write_that_may_be_the_last() {
         let call = Call {
             id: 0,
             by: String::new(),
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(seen(5, 15), "a");
         assert_eq!(seen(15, 22), "ab");
         assert_eq!(seen(29, 30), "abc");
-        assert_eq!(seen(30, 40), "bc", "an unknown write may come at any time");
+        assert_eq!(seen(30, 40), "bc", "a write without an answer may take effect at any time");
         let first = &register.certain[0];
         assert_eq!(register.successor(first, 30).map(|entry| entry.value), Some('b'));
         assert!(register.successor(first, 29).is_none());

@@ -12,7 +12,7 @@ const SHOWN: usize = 40;
 /// start of the run.
 #[must_use]
 pub fn describe(history: &History, violation: &Violation) -> String {
-    told(history, violation, "VIOLATION", &minimal(history, violation).calls)
+    render(history, violation, "VIOLATION", &minimal(history, violation).calls)
 }
 
 /// Describes an acknowledged write that a failover lost, in the same form.
@@ -20,10 +20,10 @@ pub fn describe(history: &History, violation: &Violation) -> String {
 pub fn describe_undone(history: &History, violation: &Violation) -> String {
     let calls: Vec<_> =
         history.calls.iter().filter(|call| violation.calls.contains(&call.id)).cloned().collect();
-    told(history, violation, "documented, lost in a failover,", &calls)
+    render(history, violation, "documented, lost in a failover,", &calls)
 }
 
-fn told(history: &History, violation: &Violation, what: &str, proof: &[Call]) -> String {
+fn render(history: &History, violation: &Violation, what: &str, proof: &[Call]) -> String {
     let mut text = format!(
         "{what} {}: {}\n  session {}, seed {}, store {}\n",
         violation.law, violation.text, violation.of, history.seed, history.store
@@ -51,7 +51,7 @@ fn line(history: &History, call: &Call) -> String {
     let answer = call
         .answer
         .as_ref()
-        .map_or_else(|| "no answer, its process was killed".to_owned(), answered);
+        .map_or_else(|| "no answer, the process was killed".to_owned(), answered);
     format!(
         "  {:>12} to {end:>12}  #{} {}: {} -> {answer}\n",
         since(history, call.begin),
@@ -90,7 +90,7 @@ fn faults_beside(history: &History, proof: &[Call]) -> Vec<String> {
     faults.chain(undone).collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a run are few enough")]
+#[expect(clippy::cast_precision_loss, reason = "the microseconds of a run fit into the mantissa")]
 fn since(history: &History, at: u64) -> String {
     format!("{:.3} ms", at.saturating_sub(history.start) as f64 / 1e6)
 }
@@ -113,7 +113,7 @@ fn asked(op: &Op) -> String {
         Op::List { principal } => format!("list {principal}"),
         Op::Revoke { principal, except: None } => format!("revoke {principal}"),
         Op::Revoke { principal, except: Some(except) } => {
-            format!("revoke {principal} but {except}")
+            format!("revoke {principal} except {except}")
         }
     }
 }
@@ -149,7 +149,9 @@ fn answered(answer: &Answer) -> String {
                 .map(|(former, left)| format!(", {former} reads for {left} ms"))
                 .unwrap_or_default();
             format!(
-                "version {version}{values}{whose}, secret {secret} generation {generation} since {since}{grace}, {age} ms old, lives for {ttl} ms"
+                "version {version}{values}{whose}, secret {secret} \
+                 generation {generation} since {since}{grace}, \
+                 {age} ms old, lives for {ttl} ms"
             )
         }
         Answer::Absent => "absent".to_owned(),

@@ -149,8 +149,7 @@ impl<'a, 'l> Secrets<'a, 'l> {
             calls.push(effect.call.id);
             calls.extend(&proof.calls);
             verdict.record(is_second.then(|| {
-                let text =
-                    format!("the secret {former} was replaced twice; one rotation can do that");
+                let text = format!("two rotations replaced the secret {former}");
                 self.violation(Law::RotatedTwice, text, calls, None)
             }));
         }
@@ -165,12 +164,12 @@ impl<'a, 'l> Secrets<'a, 'l> {
     ) -> Option<Violation> {
         let mut installers = self.installers.get(secret).into_iter().flatten();
         if !installers.any(|effect| effect.call.begin <= observation.end()) {
-            let text = format!("takes {secret} for the current secret, which no call installed");
+            let text = format!("accepts {secret} as the current secret, but no call installed it");
             return Some(self.violation(Law::NeverWritten, text, &[], Some(observation.call)));
         }
         let proof = self.superseded.get(secret).filter(|proof| proof.by <= observation.begin())?;
         let text = format!(
-            "takes {secret} for the current secret, which had been replaced before this began"
+            "accepts {secret} as the current secret, which had been replaced before this call began"
         );
         Some(self.violation(Law::SupersededAccepted, text, &proof.calls, Some(observation.call)))
     }
@@ -186,7 +185,8 @@ impl<'a, 'l> Secrets<'a, 'l> {
             return None;
         }
         let text = format!(
-            "calls {secret} superseded, which was installed, and no rotation that was asked for by then replaces it"
+            "refuses {secret} as superseded; it was installed, and no \
+             rotation up to then replaces it"
         );
         Some(self.violation(Law::SupersededWrongly, text, &installed.calls, Some(observation.call)))
     }
@@ -236,10 +236,10 @@ impl<'a, 'l> Secrets<'a, 'l> {
         let reaches = |since: u32| claim.is_none_or(|generation| since <= generation);
         let text = match answer {
             Answer::Deleted(true) if !sinces.any(reaches) => {
-                "ended a session that its claim does not reach"
+                "ended a session that the claim does not reach"
             }
             Answer::Superseded if sinces.all(reaches) => {
-                "did not end a session that its claim reaches"
+                "did not end a session that the claim reaches"
             }
             _ => return None,
         };
@@ -320,7 +320,8 @@ fn difference(
         }
         (None, Some(grace)) => {
             let is_over = until(grace).0 <= observation.end().saturating_add(tolerance);
-            (!is_over).then(|| "shows no former secret, whose grace is not over".to_owned())
+            (!is_over)
+                .then(|| "shows no former secret, although its grace has not ended".to_owned())
         }
         (Some((former, _)), None) => {
             Some(format!("shows {former} as the former secret after a rotation without a grace"))

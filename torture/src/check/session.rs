@@ -34,7 +34,7 @@ pub(super) struct Effect<'a> {
 /// What one answer shows of the session.
 #[expect(
     clippy::option_option,
-    reason = "an answer that tells nothing and a session without a user are two things"
+    reason = "an answer without the value and a session without a user are two cases"
 )]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Observation<'a> {

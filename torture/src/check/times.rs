@@ -38,7 +38,7 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
                     let life = entry.value * MILLISECOND;
                     (entry.begin.saturating_add(life), entry.end.saturating_add(life))
                 });
-            let text = || format!("is told to live for {ttl} ms, which fits no write of its life");
+            let text = || format!("has {ttl} ms to live by this answer, which fits no write");
             let fits = deadlines.any(|deadline| overlap(told, deadline, tolerance));
             verdict.record(
                 (!fits).then(|| {
@@ -47,7 +47,8 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
             );
         }
         if let Some(age) = observation.age {
-            let text = || format!("is told to be {age} ms old, which does not fit its creation");
+            let text =
+                || format!("is {age} ms old by this answer, which does not fit its creation");
             let fits = creations
                 .iter()
                 .any(|creation| overlap(ago(observation, age), *creation, tolerance));
@@ -67,8 +68,10 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
                 _ => false,
             });
             let text = || match authenticated {
-                Some(age) => format!("is told to be signed in for {age} ms, which fits no sign-in"),
-                None => "is told to have no user, and has one".to_owned(),
+                Some(age) => {
+                    format!("was signed in {age} ms ago by this answer, which fits no sign-in")
+                }
+                None => "has no user by this answer, but a user is signed in".to_owned(),
             };
             verdict.record((!fits).then(|| {
                 broken(
@@ -89,7 +92,7 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
             );
             let text = || {
                 format!(
-                    "is told to be rotated {} ms ago, which does not fit its secret",
+                    "was rotated {} ms ago by this answer, which does not fit its secret",
                     seen.rotated
                 )
             };

@@ -101,7 +101,7 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
             Some(Some(writer)) => Some(*writer),
             Some(None) => {
                 let text = format!(
-                    "shows {text}, which no write of this session set, or one that was refused"
+                    "shows {text}, which no write of this session set, or only a refused one"
                 );
                 return Some(violation(Law::NeverWritten, session, observation, text, &[]));
             }
@@ -148,7 +148,7 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
             return None;
         }
         let text =
-            format!("version {} shows {text}, and version {version} wrote that name", seen.version);
+            format!("version {} shows {text}, but version {version} wrote that name", seen.version);
         Some(violation(Law::LostWrite, session, observation, text, &self.ids(could, last)))
     }
 
@@ -172,7 +172,7 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
         let last = overwritten
             .filter_map(|entry| self.times.successor(entry, observation.begin()))
             .last()?;
-        let text = format!("shows {text}, which was overwritten before this began");
+        let text = format!("shows {text}, which was overwritten before this call began");
         Some(violation(Law::LostWrite, session, observation, text, &self.ids(could, last.value)))
     }
 

@@ -84,9 +84,7 @@ fn check_changes(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdic
             broken(
                 session,
                 Law::Version,
-                format!(
-                    "version {version} was seen, and only {changes} changes had been asked for"
-                ),
+                format!("version {version} was seen after only {changes} requested changes"),
                 &creations,
             )
         }));
@@ -108,11 +106,11 @@ fn check_guards(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdict
             (Some(Answer::Done { version, .. }), Some(guard)) => {
                 let due = guard + u64::from(write.is_change());
                 judged.push((*version != due).then(|| {
-                    format!("made version {version} under a guard of {guard}; {due} was due")
+                    format!("made version {version} with guard {guard}; expected version {due}")
                 }));
             }
             (Some(Answer::Conflict), None) => {
-                judged.push(Some("was a conflict without a guard".to_owned()));
+                judged.push(Some("conflicted without a guard".to_owned()));
             }
             (Some(Answer::Conflict), Some(guard)) => {
                 let held = spans.get(guard).is_some_and(|(from, to)| {
@@ -120,7 +118,7 @@ fn check_guards(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdict
                 });
                 judged.push(held.then(|| {
                     format!(
-                        "was a conflict with version {guard}, which the record had all the time"
+                        "conflicted with guard {guard}, which was the version during the whole call"
                     )
                 }));
             }

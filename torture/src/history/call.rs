@@ -275,7 +275,7 @@ impl Write {
 mod nested {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[expect(clippy::option_option, clippy::ref_option, reason = "the form that serde asks for")]
+    #[expect(clippy::option_option, clippy::ref_option, reason = "serde requires this signature")]
     pub(super) fn serialize<S: Serializer>(
         value: &Option<Option<String>>,
         serializer: S,
@@ -283,7 +283,7 @@ mod nested {
         value.as_ref().and_then(Option::as_ref).serialize(serializer)
     }
 
-    #[expect(clippy::option_option, reason = "the form that serde asks for")]
+    #[expect(clippy::option_option, reason = "serde requires this signature")]
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Option<String>>, D::Error> {

@@ -179,8 +179,8 @@ impl History {
 impl fmt::Display for HistoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(_) => f.write_str("the history cannot be read"),
-            Self::Line { number, .. } => write!(f, "line {number} is none of a history"),
+            Self::Read(_) => f.write_str("cannot read the history"),
+            Self::Line { number, .. } => write!(f, "line {number} of the history is malformed"),
         }
     }
 }

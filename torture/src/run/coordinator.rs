@@ -111,7 +111,10 @@ async fn record(
     let begun = std::time::Instant::now();
     while !workers.has_ended()? {
         if begun.elapsed() > END_WITHIN {
-            return Err(format!("workers did not end within {END_WITHIN:?} after the last call that they were to make").into());
+            return Err(format!(
+                "the workers did not end within {END_WITHIN:?} after their last calls"
+            )
+            .into());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -58,7 +58,7 @@ pub(super) fn find_failovers(
     if let Some(port) =
         servers.iter().copied().find(|port| of(*port).all(|sample| sample.from < over))
     {
-        return Err(too_little(port, "it did not answer when all was over"));
+        return Err(too_little(port, "it did not answer at the end of the run"));
     }
     let mut found: Vec<Failover> = Vec::new();
     let mut replication_ids: Vec<&str> = Vec::new();
@@ -76,7 +76,7 @@ pub(super) fn find_failovers(
             .map(|sample| sample.from)
             .next_back();
         let until = until.ok_or_else(|| {
-            too_little(new.port, "it took over, and was not seen as a replica before")
+            too_little(new.port, "it took over without an earlier sample as a replica")
         })?;
         let mut spans = Vec::new();
         let mut ports: Vec<_> = samples
@@ -110,7 +110,7 @@ pub(super) fn find_failovers(
 }
 
 fn too_little(port: u16, why: &str) -> BoxError {
-    format!("the watch saw too little of the server on port {port}: {why}").into()
+    format!("too few samples of the server on port {port}: {why}").into()
 }
 
 /// Returns the span from one sample of a former primary to its next one, if it may have served in
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_served_after_the_last_place_that_was_kept_is_undone() {
+    fn commands_after_the_last_shared_offset_are_undone() {
         let killed = [Downtime { port: 1, from: 33, until: 90 }];
         // After the restart it is another process, and answers as a replica.
         let back = ReplicationSample {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_and_serves_nobody_undoes_nothing() {
+    fn returned_primary_without_commands_undoes_nothing() {
         let frozen = [Downtime { port: 1, from: 22, until: 80 }];
         let samples = [
             old(10, 10, 5),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handover_that_lost_nothing_undoes_nothing() {
+    fn failover_without_lost_writes_undoes_nothing() {
         let samples = [old(10, 10, 5), old(20, 20, 9), new(35, false), new(50, true)];
         assert_eq!(told(&samples[..3], &[], 0), Ok(Vec::new()));
         let demoted = ReplicationSample { is_primary: false, ..old(25, 20, 9) };
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn who_still_takes_itself_for_a_primary_when_all_is_over_undoes_what_it_served_and_no_more() {
+    fn stale_primary_undoes_only_the_commands_that_it_executed() {
         let samples = [
             old(20, 20, 9),
             old(30, 25, 12),
@@ -271,23 +271,29 @@ mod tests {
     }
 
     #[test]
-    fn a_former_primary_that_says_nothing_at_the_end_is_too_little() {
+    fn former_primary_without_a_last_sample_is_an_error() {
         let samples =
             [old(20, 20, 9), old(30, 25, 12), new(35, false), new(50, true), new(95, true)];
         assert!(
-            told(&samples, &[], 94).unwrap_err().contains("too little of the server on port 1")
+            told(&samples, &[], 94)
+                .unwrap_err()
+                .contains("too few samples of the server on port 1")
         );
         // A server without any sample is an error, too.
         assert!(
-            told(&samples[..2], &[], 0).unwrap_err().contains("too little of the server on port 2")
+            told(&samples[..2], &[], 0)
+                .unwrap_err()
+                .contains("too few samples of the server on port 2")
         );
     }
 
     #[test]
-    fn who_took_over_unseen_is_too_little() {
+    fn new_primary_without_a_replica_sample_is_an_error() {
         let samples = [old(20, 20, 9), new(50, true), old(95, 20, 9), new(95, true)];
         assert!(
-            told(&samples, &[], 94).unwrap_err().contains("too little of the server on port 2")
+            told(&samples, &[], 94)
+                .unwrap_err()
+                .contains("too few samples of the server on port 2")
         );
     }
 }

@@ -47,7 +47,12 @@ impl FromStr for Faults {
         let kind = |name| {
             let found =
                 FaultKind::NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
-            found.ok_or_else(|| format!("there is no fault {name:?}; there are kill, freeze, restart, failover, cut, and none"))
+            found.ok_or_else(|| {
+                format!(
+                    "unknown fault {name:?}; use any of kill, freeze, restart, failover and \
+                     cut, or none"
+                )
+            })
         };
         names.map(kind).collect::<Result<_, _>>().map(Self)
     }

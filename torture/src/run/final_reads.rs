@@ -31,7 +31,7 @@ pub(super) async fn read_final_state(
     while let Err(error) = store.ping().await {
         if now() > until {
             return Err(format!(
-                "the store does not answer {ANSWER_WITHIN:?} after the last fault: {error}"
+                "the store does not answer within {ANSWER_WITHIN:?} after the last fault: {error}"
             )
             .into());
         }

@@ -18,7 +18,9 @@ use super::{
 /// Prepares a new namespace.
 const PREPARE: &str = "ip link set lo up";
 /// Tries whether the new namespace can drop packets.
-const TRY: &str = "ip link set lo up && nft add table ip attempt && nft 'add chain ip attempt arriving { type filter hook input priority 0; }' && \
+const TRY: &str = "ip link set lo up && nft add table ip attempt && \
+                   nft 'add chain ip attempt arriving \
+                   { type filter hook input priority 0; }' && \
                    nft add rule ip attempt arriving tcp dport 1 drop";
 /// The options of `unshare` for root, and for other users. Other users need a user namespace, in
 /// which they keep their id and may configure the network.
@@ -94,8 +96,8 @@ impl fmt::Display for NamespaceError {
         let Self(why) = self;
         write!(
             f,
-            "no cut here: it takes a network namespace of its own (root, or user namespaces for everybody) and the programs unshare, ip and \
-             nft: {why}; leave cut out of --faults"
+            "no cut here: {why}; a cut needs a network namespace (as root or with user \
+             namespaces) and the programs unshare, ip and nft; leave cut out of --faults"
         )
     }
 }

@@ -116,14 +116,14 @@ impl Nemesis {
                 store.freeze().await?;
                 sleep(pause).await;
                 store.thaw().await?;
-                Ok(Some(format!("the store stood still for {pause} ms")))
+                Ok(Some(format!("the store was frozen for {pause} ms")))
             }
             (FaultKind::Freeze, _) => {
                 let pause = self.rng.u64(FROZEN);
                 workers.freeze(worker);
                 sleep(pause).await;
                 workers.thaw(worker);
-                Ok(Some(format!("worker {worker} stood still for {pause} ms")))
+                Ok(Some(format!("worker {worker} was frozen for {pause} ms")))
             }
             (FaultKind::Restart, store) => {
                 store.stop().await?;
@@ -134,7 +134,7 @@ impl Nemesis {
             (FaultKind::Failover, TargetStore::Replicated(servers)) => {
                 self.fail_over(servers).await
             }
-            (FaultKind::Failover, _) => Err("there is nobody to take over".into()),
+            (FaultKind::Failover, _) => Err("no other server can take over".into()),
             (FaultKind::Cut, store) => self.cut(store).await,
         }
     }
@@ -152,7 +152,7 @@ impl Nemesis {
         servers.inject(port, Outage::Frozen).await?;
         sleep(pause).await;
         servers.recover(port, Outage::Frozen).await?;
-        Ok(Some(format!("the server on port {port} stood still for {pause} ms")))
+        Ok(Some(format!("the server on port {port} was frozen for {pause} ms")))
     }
 
     async fn fail_over(
@@ -168,8 +168,8 @@ impl Nemesis {
         servers.wait_for_successor(port).await?;
         sleep(self.rng.u64(REPLACED)).await;
         servers.recover(port, outage).await?;
-        let what = if outage == Outage::Killed { "was killed" } else { "stood still" };
-        Ok(Some(format!("the primary on port {port} {what} until another had taken over")))
+        let what = if outage == Outage::Killed { "was killed" } else { "was frozen" };
+        Ok(Some(format!("the primary on port {port} {what} until another server had taken over")))
     }
 
     async fn cut(&mut self, store: &mut TargetStore) -> Result<Option<String>, BoxError> {
@@ -190,17 +190,15 @@ impl Nemesis {
         let direction =
             [Direction::Requests, Direction::Answers, Direction::Both][self.rng.usize(..3)];
         let connections = if self.rng.u8(..3) == 0 { Connections::Some } else { Connections::All };
-        let filter = self
-            .filter
-            .as_ref()
-            .ok_or("nothing is cut outside of a network namespace of the run's own")?;
+        let filter =
+            self.filter.as_ref().ok_or("nothing is cut: the run has no network namespace")?;
         let pause = self.rng.u64(CUT);
         filter.cut(&ports, direction, connections)?;
         sleep(pause).await;
         filter.restore()?;
         let connections =
             if connections == Connections::Some { " of some connections" } else { "" };
-        Ok(Some(format!("{direction} {of}{connections} were lost for {pause} ms")))
+        Ok(Some(format!("{direction} {of}{connections} were dropped for {pause} ms")))
     }
 }
 

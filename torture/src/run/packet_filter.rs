@@ -57,15 +57,13 @@ impl PacketFilter {
     /// If the namespace is another one, or has more than loopback.
     pub(super) fn of_own_namespace() -> Result<Self, BoxError> {
         let outside = env::var(OUTER_NAMESPACE).map_err(
-            |_| "cut needs a network namespace of its own, which `torture run` makes for itself",
+            |_| "cut needs a network namespace for the run, which `torture run` creates",
         )?;
         let own = name_of("self")?;
         // A process that may not read the namespace of process 1 is in a user namespace. The kernel
         // then limits its rules to network namespaces of that user namespace.
         if !is_own(&own, &outside, name_of("1").ok().as_deref()) {
-            return Err(
-                "this is not a network namespace of the run's own, so nothing is cut".into()
-            );
+            return Err("nothing is cut: this network namespace was not made for the run".into());
         }
         // A new namespace has only loopback and some interfaces that are down, so no packet leaves
         // it.
@@ -77,7 +75,7 @@ impl PacketFilter {
             .collect();
         if connected || !ways.is_empty() {
             return Err(format!(
-                "this network namespace has more than loopback ({}), so nothing is cut",
+                "nothing is cut: this network namespace has more than loopback ({})",
                 ways.join(", ")
             )
             .into());
@@ -89,7 +87,7 @@ impl PacketFilter {
     ///
     /// # Errors
     /// If `nft` fails.
-    #[expect(clippy::unused_self, reason = "it proves where this is")]
+    #[expect(clippy::unused_self, reason = "the value proves that the namespace is the run's")]
     pub(super) fn cut(
         &self,
         ports: &[u16],
@@ -103,7 +101,7 @@ impl PacketFilter {
     ///
     /// # Errors
     /// If `nft` fails.
-    #[expect(clippy::unused_self, reason = "it proves where this is")]
+    #[expect(clippy::unused_self, reason = "the value proves that the namespace is the run's")]
     pub(super) fn restore(&self) -> Result<(), BoxError> {
         nft(&format!("delete {TABLE}\n"))
     }
@@ -164,10 +162,11 @@ mod tests {
     use super::{Connections, Direction, is_own, rules};
 
     #[test]
-    fn a_cut_says_which_packets_do_not_arrive() {
+    fn rules_drop_packets_by_port_and_direction() {
         assert_eq!(
             rules(&[1, 2], Direction::Requests, Connections::All),
-            "table ip torture { chain arriving { type filter hook input priority 0;\ntcp dport { 1, 2 } drop\n}\n}\n"
+            "table ip torture { chain arriving { type filter hook input priority 0;\n\
+             tcp dport { 1, 2 } drop\n}\n}\n"
         );
         assert!(
             rules(&[7], Direction::Answers, Connections::Some)
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_cut_in_the_namespace_of_the_machine() {
+    fn namespace_of_the_machine_is_not_cut() {
         assert!(is_own("net:[3]", "net:[2]", Some("net:[1]")));
         assert!(is_own("net:[3]", "net:[2]", None));
         assert!(!is_own("net:[3]", "net:[3]", None));

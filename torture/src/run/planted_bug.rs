@@ -72,7 +72,7 @@ impl FromStr for PlantedBug {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, plant)| *plant);
         let names = || Self::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        found.ok_or_else(|| format!("there is no mistake {text:?} to plant; there are {}", names()))
+        found.ok_or_else(|| format!("unknown bug {text:?}; use one of {}", names()))
     }
 }
 

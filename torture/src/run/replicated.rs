@@ -47,10 +47,7 @@ impl ReplicatedServers {
     ///
     /// # Panics
     /// If the servers do not start, or are missing although `REQUIRE_SERVICES` asks for them.
-    #[expect(
-        clippy::print_stderr,
-        reason = "what a run cannot do stands on its output, as with other servers"
-    )]
+    #[expect(clippy::print_stderr, reason = "a skipped run reports its reason on standard error")]
     pub(super) async fn open(name: &str) -> Option<Self> {
         let servers = match name {
             "redis-sentinel" => Servers::Sentinel(RedisSentinel::start_with(FLAGS).await?),
@@ -59,8 +56,8 @@ impl ReplicatedServers {
         };
         let ports = servers
             .ports()
-            .inspect_err(|not_ours| {
-                eprintln!("SKIPPED, a run stops and starts its servers: {not_ours}");
+            .inspect_err(|external| {
+                eprintln!("SKIPPED, a run must stop and start its servers: {external}");
             })
             .ok()?;
         // MongoDB must lose no acknowledged write in an election, so its elections need no monitor.
@@ -163,7 +160,8 @@ impl ReplicatedServers {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Err(format!("nobody took over from the primary on port {port} within {PATIENCE:?}").into())
+        Err(format!("no server took over from the primary on port {port} within {PATIENCE:?}")
+            .into())
     }
 }
 

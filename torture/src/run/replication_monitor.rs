@@ -163,9 +163,11 @@ mod tests {
     use super::read;
 
     #[test]
-    fn a_node_tells_its_line_and_how_many_commands_it_served() {
-        let text = "# Server\r\nrun_id:aa\r\nrole:master\r\nmaster_replid:bb\r\nmaster_replid2:cc\r\nmaster_repl_offset:70\r\n\
-                    second_repl_offset:61\r\ncmdstat_evalsha:calls=5,usec=9\r\ncmdstat_client|setinfo:calls=2,usec=1\r\n\
+    fn info_gives_replication_state_and_session_commands() {
+        let text = "# Server\r\nrun_id:aa\r\nrole:master\r\n\
+                    master_replid:bb\r\nmaster_replid2:cc\r\nmaster_repl_offset:70\r\n\
+                    second_repl_offset:61\r\ncmdstat_evalsha:calls=5,usec=9\r\n\
+                    cmdstat_client|setinfo:calls=2,usec=1\r\n\
                     cmdstat_hgetall:calls=3,usec=9\r\ncmdstat_info:calls=4,usec=9\r\n";
         let sample = read(1, 2, 3, text).unwrap();
         assert_eq!(

@@ -62,7 +62,7 @@ mod tests {
     use super::{SessionId, SharedKeys};
 
     #[test]
-    fn place_holds_the_last_id() {
+    fn slot_holds_the_last_id() {
         let id = |key: &str| SessionId {
             key: key.to_owned(),
             secret: "w0.0/c1-7".to_owned(),

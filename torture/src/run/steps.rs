@@ -306,5 +306,5 @@ fn answered(answer: &Answer) -> bool {
 }
 
 fn last(answers: Vec<Answer>) -> Result<Answer, BoxError> {
-    answers.into_iter().next_back().ok_or_else(|| "no call was made".into())
+    answers.into_iter().next_back().ok_or_else(|| "a step made no call".into())
 }

@@ -82,9 +82,9 @@ impl TargetStore {
                     .map(|servers| Self::Replicated(Box::new(servers)))
             }
             "memory" | "memory:" => {
-                return Err(
-                    "memory is not shared by processes; use ipc, which keeps it in one".into()
-                );
+                return Err("processes cannot share the memory store; \
+                     use ipc, which keeps the sessions in one process"
+                    .into());
             }
             url => {
                 store_any::check(url)
@@ -143,7 +143,7 @@ impl TargetStore {
             Self::Redis(_) | Self::Mongo(_) | Self::Sql(_) => Ok(ports_of(&self.url())),
             Self::Replicated(servers) => servers.ports(),
             Self::Ipc(..) | Self::Sqlite(_) | Self::External(_) => {
-                Err("there is no network of ours to cut".into())
+                Err("this run started no server whose network it can cut".into())
             }
         }
     }
@@ -158,9 +158,9 @@ impl TargetStore {
             Self::Redis(redis) => redis.freeze().await?,
             Self::Mongo(mongo) => mongo.freeze().await?,
             Self::Sql(sql) | Self::Sqlite(sql) => sql.freeze().await?,
-            Self::Replicated(_) => return Err("its servers are frozen one by one".into()),
+            Self::Replicated(_) => return Err("replicated servers are frozen one at a time".into()),
             Self::External(_) => {
-                return Err("a server that is not ours is not ours to freeze".into());
+                return Err("this run did not start the server and does not freeze it".into());
             }
         }
         Ok(())
@@ -176,8 +176,10 @@ impl TargetStore {
             Self::Redis(redis) => redis.thaw().await?,
             Self::Mongo(mongo) => mongo.thaw().await?,
             Self::Sql(sql) | Self::Sqlite(sql) => sql.thaw().await?,
-            Self::Replicated(_) => return Err("its servers are thawed one by one".into()),
-            Self::External(_) => return Err("a server that is not ours is not ours to thaw".into()),
+            Self::Replicated(_) => return Err("replicated servers are thawed one at a time".into()),
+            Self::External(_) => {
+                return Err("this run did not start the server and does not thaw it".into());
+            }
         }
         Ok(())
     }
@@ -192,7 +194,7 @@ impl TargetStore {
             Self::Mongo(mongo) => mongo.stop().await?,
             Self::Sql(sql) => sql.stop().await?,
             Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::External(_) => {
-                return Err("there is nothing to stop here".into());
+                return Err("this store cannot be killed".into());
             }
         }
         Ok(())
@@ -211,7 +213,7 @@ impl TargetStore {
             Self::Mongo(mongo) => mongo.start_again().await?,
             Self::Sql(sql) => sql.start_again().await?,
             Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::External(_) => {
-                return Err("there is nothing to start here".into());
+                return Err("this store cannot be restarted".into());
             }
         }
         Ok(())
@@ -224,16 +226,16 @@ impl TargetStore {
 /// If a fault is not possible. The text gives the reason and the possible faults.
 pub fn check_faults(store: &str, faults: &Faults) -> Result<(), BoxError> {
     let theirs = [
-        "a server that is not ours is not ours to stop",
-        "there is nobody of ours to take over",
-        "its network is not ours to cut",
+        "the run did not start this server and does not stop it",
+        "the run started no server that could take over",
+        "the run does not cut the network of other servers",
     ];
     let alone = "it is one server; use redis-sentinel, redis-cluster or mongo-set";
     // For each of restart, failover and cut: the reason why it is not possible.
     let (whys, there_are) = match store {
         "ipc" => (
             [
-                "the owner keeps the sessions in memory, so they end with it",
+                "the owner keeps the sessions in memory and would lose them",
                 "there is one owner",
                 "ipc has no network",
             ]
@@ -253,7 +255,7 @@ pub fn check_faults(store: &str, faults: &Faults) -> Result<(), BoxError> {
             ([None, Some(alone), None], "kill,freeze,restart,cut")
         }
         "redis-sentinel" | "redis-cluster" | "mongo-set" => (
-            [Some("its servers are killed one by one, and another takes over"), None, None],
+            [Some("use failover, which kills one server until another takes over"), None, None],
             "kill,freeze,failover,cut",
         ),
         _ => (theirs.map(Some), "kill,freeze"),
@@ -293,13 +295,13 @@ mod tests {
     use super::{check_faults, ports_of};
 
     #[test]
-    fn the_ports_are_those_behind_the_hosts() {
+    fn ports_are_read_from_a_url() {
         assert_eq!(ports_of("redis://:p4:5@127.0.0.1:7001/0?prefix=x:"), [7001]);
         assert_eq!(ports_of("mongodb://a:1,b:2/test?replicaSet=rig"), [1, 2]);
     }
 
     #[test]
-    fn a_fault_that_a_store_cannot_have_is_refused_with_those_that_it_can() {
+    fn impossible_fault_is_refused_with_the_possible_ones() {
         let refused = |store, faults: &str| {
             check_faults(store, &faults.parse().unwrap()).err().map(|error| error.to_string())
         };

@@ -19,7 +19,7 @@ fn lost_at(begin: u64, end: u64) -> (Vec<Law>, Vec<Law>) {
 }
 
 #[test]
-fn an_answer_of_the_last_moment_may_be_undone() {
+fn answer_in_the_span_may_be_undone() {
     let (violations, undone) = lost_at(12, 13);
     assert_eq!(violations, []);
     assert!(undone.contains(&Law::LostAdd), "{undone:?}");
@@ -28,7 +28,7 @@ fn an_answer_of_the_last_moment_may_be_undone() {
 }
 
 #[test]
-fn one_before_or_after_may_not() {
+fn answer_outside_the_span_is_kept() {
     assert!(lost_at(8, 9).0.contains(&Law::LostAdd));
     assert!(lost_at(21, 22).0.contains(&Law::LostAdd));
     let deleted = |begin| {
@@ -44,7 +44,7 @@ fn one_before_or_after_may_not() {
 }
 
 #[test]
-fn until_another_took_over_the_former_one_keeps_the_laws() {
+fn former_primary_keeps_the_laws_until_the_failover() {
     let wrote = || created().between(12, 13, commit("k", write(&[("v0", "1")])), done(2, 12));
     // The former primary must see its own writes, so the failover does not explain this read.
     let (violations, _) = verdict(wrote().between(14, 15, load("k"), seen(1, 14, &[])), false);
@@ -56,7 +56,7 @@ fn until_another_took_over_the_former_one_keeps_the_laws() {
 }
 
 #[test]
-fn what_was_never_written_or_not_to_be_refused_is_no_failovers_doing() {
+fn failover_does_not_explain_unwritten_values_or_refusals() {
     let (violations, undone) =
         verdict(created().between(12, 13, load("k"), seen(1, 12, &[("v0", "1")])), false);
     assert_eq!((violations, undone), (vec![Law::NeverWritten], vec![]));
@@ -68,7 +68,7 @@ fn what_was_never_written_or_not_to_be_refused_is_no_failovers_doing() {
 }
 
 #[test]
-fn a_rotation_of_the_last_moment_may_be_undone() {
+fn rotation_in_the_span_may_be_undone() {
     let rotated = |begin| {
         created().between(begin, begin + 1, rotate("s0", "s1"), done(1, begin)).between(
             60,
@@ -82,7 +82,7 @@ fn a_rotation_of_the_last_moment_may_be_undone() {
 }
 
 #[test]
-fn a_list_on_another_server_may_have_lost_what_was_put_into_it_then() {
+fn list_on_another_server_may_lose_a_session() {
     let signed_in = |begin| {
         let read = |at: u64| Answer::Found(signed_in("p", 2, at, at - begin));
         let calls = created().between(

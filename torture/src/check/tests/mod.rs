@@ -246,7 +246,7 @@ fn created() -> HistoryBuilder {
 }
 
 #[test]
-fn a_plain_life_breaks_nothing() {
+fn plain_lifetime_breaks_no_law() {
     let calls = created()
         .then(commit("k", write(&[("v0", "1")])), done(2, 2))
         .then(commit("k", sum("n0", 3)), summed(3, 4, "n0", 3))
@@ -273,7 +273,7 @@ fn a_plain_life_breaks_nothing() {
 }
 
 #[test]
-fn who_was_deleted_stays_so() {
+fn deleted_session_stays_deleted() {
     let calls = || created().then(delete("k"), Answer::Deleted(true));
     assert_eq!(calls().then(load("k"), seen(1, 4, &[])).broken(), [(Law::Resurrection, 2)]);
     assert_eq!(
@@ -292,7 +292,7 @@ fn who_was_deleted_stays_so() {
 }
 
 #[test]
-fn a_commit_on_what_was_deleted_is_no_success() {
+fn commit_on_a_deleted_session_is_a_violation() {
     let calls = created()
         .then(delete("k"), Answer::Deleted(true))
         .then(commit("k", write(&[("v0", "1")])), done(2, 4));
@@ -300,7 +300,7 @@ fn a_commit_on_what_was_deleted_is_no_success() {
 }
 
 #[test]
-fn one_rotation_wins() {
+fn one_of_two_rotations_wins() {
     let twice = |second| {
         created().between(3, 6, rotate("s0", "s1"), done(1, 3)).between(
             3,
@@ -318,7 +318,7 @@ fn one_rotation_wins() {
 }
 
 #[test]
-fn a_superseded_secret_is_dead() {
+fn superseded_secret_is_refused() {
     let replaced = || created().then(rotate("s0", "s1"), done(1, 2));
     let late = commit("k", write(&[("v0", "1")]));
     assert_eq!(replaced().then(late.clone(), Answer::Superseded).broken(), []);
@@ -357,7 +357,7 @@ fn a_superseded_secret_is_dead() {
 }
 
 #[test]
-fn a_commit_is_superseded_for_a_reason() {
+fn superseded_commit_needs_a_rotation() {
     let late = || commit("k", write(&[("v0", "1")]));
     assert_eq!(created().then(late(), Answer::Superseded).broken(), [(Law::SupersededWrongly, 1)]);
     assert_eq!(
@@ -384,7 +384,7 @@ fn a_commit_is_superseded_for_a_reason() {
 }
 
 #[test]
-fn a_rotation_keeps_what_it_does_not_change() {
+fn rotation_keeps_values_and_version() {
     let both =
         |sum, version| {
             let calls = created()
@@ -411,7 +411,7 @@ fn sum_of(by: i64) -> Write {
 }
 
 #[test]
-fn a_read_tells_the_identity_that_was_written() {
+fn read_shows_the_written_identity() {
     let calls = |seen| {
         let calls = created().then(rotate_and("s0", "s1", None, of("p")), done_of(2, 2, 0));
         calls.between(60, 61, load("k"), Answer::Found(seen)).broken()
@@ -433,7 +433,7 @@ fn a_read_tells_the_identity_that_was_written() {
 }
 
 #[test]
-fn a_grace_lasts_as_long_as_it_was_given() {
+fn grace_lasts_for_its_duration() {
     let calls = |at, grace: Option<(&str, u64)>| {
         let grace = grace.map(|(former, left)| (former.to_owned(), left));
         let rotation = rotate_and("s0", "s1", Some(100), Write::default());
@@ -456,7 +456,7 @@ fn a_grace_lasts_as_long_as_it_was_given() {
 }
 
 #[test]
-fn a_claim_ends_what_it_reaches() {
+fn claim_ends_only_sessions_that_it_reaches() {
     let later = || created().then(rotate_and("s0", "s1", None, of("p")), done_of(2, 2, 0));
     assert_eq!(later().then(claim(1), Answer::Deleted(true)).broken(), []);
     assert_eq!(later().then(claim(0), Answer::Superseded).broken(), []);
@@ -479,7 +479,7 @@ fn a_claim_ends_what_it_reaches() {
 }
 
 #[test]
-fn a_revocation_takes_all_that_were_there() {
+fn revocation_ends_all_sessions_of_the_user() {
     let made = || HistoryBuilder::default().then(create("k", of("p")), Answer::New);
     let revoked = || made().then(revoke("p"), Answer::Revoked(1));
     assert_eq!(revoked().then(load("k"), Answer::Absent).broken(), []);
@@ -509,7 +509,7 @@ fn a_revocation_takes_all_that_were_there() {
 }
 
 #[test]
-fn what_is_gone_is_gone_for_a_reason() {
+fn missing_session_needs_a_reason() {
     assert_eq!(created().then(load("k"), Answer::Absent).broken(), [(Law::LostSession, 1)]);
     assert_eq!(
         created().then(commit("k", sum("n0", 1)), Answer::Gone).broken(),
@@ -539,7 +539,7 @@ fn what_is_gone_is_gone_for_a_reason() {
 }
 
 #[test]
-fn a_read_shows_the_last_write() {
+fn read_shows_the_last_write() {
     let twice = || {
         created()
             .then(commit("k", write(&[("v0", "1")])), done(2, 2))
@@ -565,7 +565,7 @@ fn a_read_shows_the_last_write() {
 }
 
 #[test]
-fn a_removal_is_a_write() {
+fn removal_is_a_write() {
     let removal = Write { remove: vec!["v0".to_owned()], ..Write::default() };
     let calls = || {
         created()
@@ -577,7 +577,7 @@ fn a_removal_is_a_write() {
 }
 
 #[test]
-fn what_was_refused_is_not_seen() {
+fn refused_write_is_not_shown() {
     let guarded = guarded(9, write(&[("v0", "1")]));
     let calls =
         created().then(guarded, Answer::Conflict).then(load("k"), seen(1, 4, &[("v0", "1")]));
@@ -589,7 +589,7 @@ fn what_was_refused_is_not_seen() {
 }
 
 #[test]
-fn a_counter_holds_what_was_added() {
+fn counter_holds_the_sum_of_additions() {
     let two = || {
         created()
             .then(commit("k", sum("n0", 3)), summed(2, 2, "n0", 3))
@@ -618,7 +618,7 @@ fn a_counter_holds_what_was_added() {
 }
 
 #[test]
-fn a_commit_is_seen_whole() {
+fn commit_is_atomic() {
     let both = Write { add: sum("n0", 3).add, ..write(&[("v0", "1")]) };
     let half =
         created().then(commit("k", both), unknown()).then(load("k"), seen(2, 4, &[("v0", "1")]));
@@ -647,7 +647,7 @@ fn versions_count_changes() {
 }
 
 #[test]
-fn a_guard_holds() {
+fn guard_compares_the_version() {
     let guarded = |guard| guarded(guard, write(&[("v1", "2")]));
     let two = || created().then(commit("k", write(&[("v0", "1")])), done(2, 2));
     assert_eq!(two().then(guarded(2), done(3, 4)).broken(), []);
@@ -661,7 +661,7 @@ fn a_guard_holds() {
 }
 
 #[test]
-fn a_session_dies_at_its_deadline_and_not_before() {
+fn session_ends_at_its_deadline_and_not_before() {
     let brief = || {
         HistoryBuilder::default()
             .then(create("k", Write { ttl: Some(100), ..Write::default() }), Answer::New)
@@ -691,7 +691,7 @@ fn a_session_dies_at_its_deadline_and_not_before() {
 }
 
 #[test]
-fn a_list_shows_the_live_sessions_of_its_principal() {
+fn list_shows_the_live_sessions_of_its_principal() {
     let signed_in = || HistoryBuilder::default().then(create("k", of("p")), Answer::New);
     assert_eq!(signed_in().then(list("p"), shown(&["k"])).broken(), []);
     assert_eq!(signed_in().then(list("p"), shown(&["k", "k"])).broken(), [(Law::ListedTwice, 1)]);
@@ -711,7 +711,7 @@ fn a_list_shows_the_live_sessions_of_its_principal() {
 }
 
 #[test]
-fn what_was_shown_before_a_crash_may_be_taken_back_unless_it_was_acknowledged() {
+fn crash_takes_back_only_unacknowledged_writes() {
     let shown = |answer| {
         created()
             .then(commit("k", write(&[("v0", "1")])), answer)
@@ -730,12 +730,16 @@ fn what_was_shown_before_a_crash_may_be_taken_back_unless_it_was_acknowledged() 
     };
     assert_eq!(crashed(shown(unknown()), 8), (0, 2));
     assert_eq!(crashed(shown(unknown()), 0), (2, 0));
-    assert_eq!(crashed(shown(unknown()), 1), (2, 0), "long enough before");
+    assert_eq!(
+        crashed(shown(unknown()), 1),
+        (2, 0),
+        "the read came more than 1 ms before the crash"
+    );
     assert_eq!(crashed(shown(done(2, 2)), 8), (2, 0));
 }
 
 #[test]
-fn nobody_is_made_twice() {
+fn session_is_created_once() {
     let twins = HistoryBuilder::default().between(1, 3, create("k", Write::default()), Answer::New);
     assert_eq!(
         twins.between(1, 3, create("k", Write::default()), Answer::New).broken(),
@@ -744,7 +748,7 @@ fn nobody_is_made_twice() {
 }
 
 #[test]
-fn refusals_and_long_waits_are_told() {
+fn refusal_and_overdue_call_are_reported() {
     assert_eq!(
         created().then(load("k"), Answer::Corrupt("no JSON".to_owned())).broken(),
         [(Law::Refused, 1)]
@@ -753,7 +757,7 @@ fn refusals_and_long_waits_are_told() {
 }
 
 #[test]
-fn the_proof_leaves_out_what_it_does_not_take() {
+fn minimal_proof_omits_unneeded_calls() {
     let mut calls = created();
     for n in 0..20 {
         calls = calls.then(commit("k", write(&[("v1", &format!("{n}"))])), done(n + 2, 2 * n + 2));
