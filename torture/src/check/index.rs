@@ -32,8 +32,8 @@ pub(super) fn check_lists(calls: &[Call], keys: &HashSet<&str>, verdict: &mut Ve
         };
         let broken =
             |law, text| Violation { law, of: principal.clone(), text, calls: vec![call.id] };
-        let stranger = shown.iter().find(|one| !keys.contains(one.key.as_str()));
-        verdict.record(stranger.map(|one| {
+        let unknown = shown.iter().find(|one| !keys.contains(one.key.as_str()));
+        verdict.record(unknown.map(|one| {
             broken(Law::ForeignInList, format!("shows {}, which no call created", one.key))
         }));
         let mut seen = HashSet::new();

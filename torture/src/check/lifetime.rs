@@ -176,16 +176,12 @@ fn is_revoked(
     })
 }
 
-fn resurrection(
-    session: &Session<'_>,
-    observation: &Observation<'_>,
-    first_end: &Call,
-) -> Violation {
+fn resurrection(session: &Session<'_>, observation: &Observation<'_>, end: &Call) -> Violation {
     let mut calls: Vec<_> = session
         .alive_since
         .iter()
         .map(|(_, call)| call.id)
-        .chain([first_end.id, observation.call.id])
+        .chain([end.id, observation.call.id])
         .collect();
     calls.dedup();
     broken(session, Law::Resurrection, "had ended before this call, which shows it alive", calls)

@@ -211,13 +211,13 @@ impl<'a, 'l> Secrets<'a, 'l> {
         }
         // `accepted_superseded` reports a secret that no call installed.
         let installers = self.installers.get(seen.secret.as_str())?;
-        let told: Option<Vec<_>> = installers
+        let reported: Option<Vec<_>> = installers
             .iter()
             .map(|effect| {
                 difference(effect, observation, seen, tolerance).map(|text| (text, effect.call.id))
             })
             .collect();
-        let (text, installer) = told?.into_iter().next()?;
+        let (text, installer) = reported?.into_iter().next()?;
         Some(self.violation(Law::Identity, text, &[installer], Some(observation.call)))
     }
 
@@ -307,10 +307,10 @@ fn difference(
         (None, None) => None,
         (Some((former, left)), Some(grace)) => {
             let left = left * 1_000_000;
-            let told =
+            let reported =
                 (observation.begin().saturating_add(left), observation.end().saturating_add(left));
-            let fits =
-                installer.call.secret() == Some(former) && overlap(told, until(grace), tolerance);
+            let fits = installer.call.secret() == Some(former)
+                && overlap(reported, until(grace), tolerance);
             (!fits).then(|| {
                 format!(
                     "shows {former} as the former secret for {} ms, which fits no rotation",

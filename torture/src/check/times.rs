@@ -29,7 +29,7 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
         verdict.record(after_deadline(session, observation, &ttls, tolerance));
         if let Some(ttl) = observation.ttl {
             // The span in which the session ends by this answer.
-            let told = (
+            let reported = (
                 observation.begin() + ttl * MILLISECOND,
                 observation.end().saturating_add(ttl * MILLISECOND),
             );
@@ -39,7 +39,7 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
                     (entry.begin.saturating_add(life), entry.end.saturating_add(life))
                 });
             let text = || format!("has {ttl} ms to live by this answer, which fits no write");
-            let fits = deadlines.any(|deadline| overlap(told, deadline, tolerance));
+            let fits = deadlines.any(|deadline| overlap(reported, deadline, tolerance));
             verdict.record(
                 (!fits).then(|| {
                     broken(session, observation, writes_of_life(), Law::WrongTime, &text())

@@ -36,7 +36,7 @@ pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
     for observation in &session.observations {
         let Some(seen) = observation.seen else { continue };
         for (name, writes) in &by_name {
-            verdict.record(writes.judge(session, observation, seen, name));
+            verdict.record(writes.check_read(session, observation, seen, name));
         }
         let unknown = seen
             .values
@@ -73,21 +73,21 @@ struct ValueWrites<'a, 'l> {
 
 impl<'a, 'l> ValueWrites<'a, 'l> {
     fn new(writes: Vec<ValueWrite<'a, 'l>>) -> Self {
-        let places = || writes.iter().enumerate();
-        let writers = places().filter_map(|(at, (_, value))| Some(((*value)?, at))).collect();
+        let indexed = || writes.iter().enumerate();
+        let writers = indexed().filter_map(|(at, (_, value))| Some(((*value)?, at))).collect();
         let removals =
-            places().filter(|(_, (_, value))| value.is_none()).map(|(at, _)| at).collect();
+            indexed().filter(|(_, (_, value))| value.is_none()).map(|(at, _)| at).collect();
         let times = Register::new(
-            places().map(|(at, (effect, _))| (effect.call, effect.call.begin, effect.end, at)),
+            indexed().map(|(at, (effect, _))| (effect.call, effect.call.begin, effect.end, at)),
         );
         let mut versions: Vec<_> =
-            places().filter_map(|(at, (effect, _))| Some((effect.version?, at))).collect();
+            indexed().filter_map(|(at, (effect, _))| Some((effect.version?, at))).collect();
         versions.sort_unstable();
         Self { writes, writers, removals, times, versions }
     }
 
     /// Returns what is wrong with the value that a read shows for this name.
-    fn judge(
+    fn check_read(
         &self,
         session: &Session<'_>,
         observation: &Observation<'_>,
@@ -107,7 +107,7 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
             }
             None => None,
         };
-        let could = writer.as_ref().map_or(self.removals.as_slice(), std::slice::from_ref);
+        let candidates = writer.as_ref().map_or(self.removals.as_slice(), std::slice::from_ref);
         if let Some(writer) = writer.map(|at| self.writes[at].0)
             && (writer.call.begin > observation.end()
                 || writer.version.is_some_and(|version| version > seen.version))
@@ -121,18 +121,18 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
                 &[writer.call.id],
             ));
         }
-        self.judge_version(session, observation, seen, could, &text)
-            .or_else(|| self.judge_time(session, observation, could, &text))
+        self.check_version(session, observation, seen, candidates, &text)
+            .or_else(|| self.check_time(session, observation, candidates, &text))
     }
 
     /// The shown value must come from the last write up to the version of the read, or from a write
     /// with an unknown version.
-    fn judge_version(
+    fn check_version(
         &self,
         session: &Session<'_>,
         observation: &Observation<'_>,
         seen: &LoadedSession,
-        could: &[usize],
+        candidates: &[usize],
         text: &str,
     ) -> Option<Violation> {
         let until = self.versions.partition_point(|(version, _)| *version <= seen.version);
@@ -144,23 +144,23 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
                     && effect.bound > version
                     && effect.call.begin <= observation.end())
         };
-        if could.iter().any(|at| is_last(*at)) {
+        if candidates.iter().any(|at| is_last(*at)) {
             return None;
         }
         let text =
             format!("version {} shows {text}, but version {version} wrote that name", seen.version);
-        Some(violation(Law::LostWrite, session, observation, text, &self.ids(could, last)))
+        Some(violation(Law::LostWrite, session, observation, text, &self.ids(candidates, last)))
     }
 
     /// The shown value must come from a write that no later write has certainly replaced.
-    fn judge_time(
+    fn check_time(
         &self,
         session: &Session<'_>,
         observation: &Observation<'_>,
-        could: &[usize],
+        candidates: &[usize],
         text: &str,
     ) -> Option<Violation> {
-        let fits = |at: usize| could.binary_search(&at).is_ok();
+        let fits = |at: usize| candidates.binary_search(&at).is_ok();
         if self
             .times
             .possible(observation.begin(), observation.end())
@@ -173,12 +173,24 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
             .filter_map(|entry| self.times.successor(entry, observation.begin()))
             .last()?;
         let text = format!("shows {text}, which was overwritten before this call began");
-        Some(violation(Law::LostWrite, session, observation, text, &self.ids(could, last.value)))
+        Some(violation(
+            Law::LostWrite,
+            session,
+            observation,
+            text,
+            &self.ids(candidates, last.value),
+        ))
     }
 
-    fn ids(&self, could: &[usize], last: usize) -> Vec<u64> {
+    fn ids(&self, candidates: &[usize], last: usize) -> Vec<u64> {
         // The last three removals are enough for a report.
-        could.iter().rev().take(3).chain([&last]).map(|at| self.writes[*at].0.call.id).collect()
+        candidates
+            .iter()
+            .rev()
+            .take(3)
+            .chain([&last])
+            .map(|at| self.writes[*at].0.call.id)
+            .collect()
     }
 }
 

@@ -9,16 +9,16 @@ use super::{
 use crate::history::{Answer, Call, LoadedSession, Op};
 
 pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
-    let told: Vec<_> = session
+    let reported: Vec<_> = session
         .observations
         .iter()
         .filter_map(|observation| Some((observation, observation.version?)))
         .collect();
-    check_order(session, &told, verdict);
-    check_changes(session, &told, verdict);
-    check_guards(session, &told, verdict);
+    check_order(session, &reported, verdict);
+    check_changes(session, &reported, verdict);
+    check_guards(session, &reported, verdict);
     let mut first_seen: HashMap<u64, (&Observation<'_>, &LoadedSession)> = HashMap::new();
-    for (observation, version) in &told {
+    for (observation, version) in &reported {
         let Some(seen) = observation.seen else { continue };
         let (first, known) = *first_seen.entry(*version).or_insert((observation, seen));
         let differs = seen.values != known.values || seen.principal != known.principal;
@@ -34,12 +34,12 @@ pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
 }
 
 /// A later call sees the same or a newer version, and a change makes a newer one.
-fn check_order(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdict: &mut Verdict) {
-    let mut by_end = told.to_vec();
+fn check_order(session: &Session<'_>, reported: &[(&Observation<'_>, u64)], verdict: &mut Verdict) {
+    let mut by_end = reported.to_vec();
     by_end.sort_by_key(|(observation, _)| observation.end());
     let mut ended = by_end.into_iter().peekable();
     let mut newest: Option<(&Observation<'_>, u64)> = None;
-    for (observation, version) in told {
+    for (observation, version) in reported {
         while let Some(earlier) = ended.next_if(|(earlier, _)| earlier.end() <= observation.begin())
         {
             newest = newest.filter(|(_, newest)| *newest >= earlier.1).or(Some(earlier));
@@ -55,7 +55,11 @@ fn check_order(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdict:
 }
 
 /// Each change has its own version, and the version is not higher than the number of changes.
-fn check_changes(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdict: &mut Verdict) {
+fn check_changes(
+    session: &Session<'_>,
+    reported: &[(&Observation<'_>, u64)],
+    verdict: &mut Verdict,
+) {
     let mut makers: HashMap<u64, &Call> = HashMap::new();
     for effect in session.effects.iter().filter(|effect| is_change(effect.call)) {
         let Some(version) = effect.version else { continue };
@@ -76,7 +80,7 @@ fn check_changes(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdic
         .map(|effect| effect.call.begin)
         .collect();
     begins.sort_unstable();
-    for (observation, version) in told {
+    for (observation, version) in reported {
         let changes = begins.partition_point(|begin| *begin <= observation.end()) as u64;
         verdict.record((*version > changes + 1).then(|| {
             let creations: Vec<_> =
@@ -92,10 +96,14 @@ fn check_changes(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdic
 }
 
 /// A commit with a guard makes the next version, and conflicts only if the version was another.
-fn check_guards(session: &Session<'_>, told: &[(&Observation<'_>, u64)], verdict: &mut Verdict) {
+fn check_guards(
+    session: &Session<'_>,
+    reported: &[(&Observation<'_>, u64)],
+    verdict: &mut Verdict,
+) {
     // For each version: the span in which it was certainly the version of the record.
     let mut spans: HashMap<u64, (u64, u64)> = HashMap::new();
-    for (observation, version) in told {
+    for (observation, version) in reported {
         let span = spans.entry(*version).or_insert((u64::MAX, 0));
         *span = (span.0.min(observation.end()), span.1.max(observation.begin()));
     }

@@ -95,7 +95,7 @@ impl fmt::Display for Law {
 }
 
 /// The result of a check.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdict {
     /// The number of single checks.
     pub checks: u64,

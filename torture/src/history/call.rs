@@ -85,7 +85,7 @@ pub struct Rotate {
 }
 
 /// The changes of a creation or a commit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Write {
     /// Values to set. Each value occurs in one write of a history, so a read identifies its write.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

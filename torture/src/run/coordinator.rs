@@ -7,8 +7,12 @@ use std::{
 
 use super::{
     FaultKind, Faults, PlantedBug, Summary, TargetStore, WorkerSettings, check_faults,
-    error::BoxError, final_reads::read_final_state, nemesis::Nemesis, packet_filter::PacketFilter,
-    worker::open, workers::Workers,
+    error::{BoxError, RunError},
+    final_reads::read_final_state,
+    nemesis::Nemesis,
+    packet_filter::PacketFilter,
+    worker::open,
+    workers::Workers,
 };
 use crate::{
     check::{Verdict, check},
@@ -100,7 +104,7 @@ async fn record(
         run: run.clone(),
         seed: options.seed,
         number: 0,
-        life: 0,
+        restarts: 0,
         clients: options.clients,
         until,
     };
@@ -121,8 +125,10 @@ async fn record(
     let tolerance = u64::try_from(options.tolerance.as_millis())?;
     let unsynced = target.unsynced();
     let store = shown(&options.store);
-    let (failovers, apart) =
-        (Vec::new(), matches!(target, TargetStore::Replicated(servers) if servers.is_apart()));
+    let (failovers, apart) = (
+        Vec::new(),
+        matches!(target, TargetStore::Replicated(servers) if servers.has_separate_lists()),
+    );
     let mut history = History {
         store,
         seed: options.seed,

@@ -34,7 +34,7 @@ pub(super) struct ReplicationSample {
 
 impl ReplicationSample {
     /// Whether both samples differ at most in their times.
-    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+    pub(super) fn has_same_state(&self, other: &Self) -> bool {
         let at = |sample: &Self| Self { from: 0, to: 0, ..sample.clone() };
         at(self) == at(other)
     }
@@ -58,7 +58,7 @@ pub(super) fn find_failovers(
     if let Some(port) =
         servers.iter().copied().find(|port| of(*port).all(|sample| sample.from < over))
     {
-        return Err(too_little(port, "it did not answer at the end of the run"));
+        return Err(too_few_samples(port, "it did not answer at the end of the run"));
     }
     let mut found: Vec<Failover> = Vec::new();
     let mut replication_ids: Vec<&str> = Vec::new();
@@ -76,7 +76,7 @@ pub(super) fn find_failovers(
             .map(|sample| sample.from)
             .next_back();
         let until = until.ok_or_else(|| {
-            too_little(new.port, "it took over without an earlier sample as a replica")
+            too_few_samples(new.port, "it took over without an earlier sample as a replica")
         })?;
         let mut spans = Vec::new();
         let mut ports: Vec<_> = samples
@@ -86,9 +86,9 @@ pub(super) fn find_failovers(
             .collect();
         ports.dedup();
         for port in ports.iter().copied().filter(|port| *port != new.port) {
-            let events: Vec<_> = of(port).collect();
+            let history: Vec<_> = of(port).collect();
             // After its last sample the server received no call.
-            for (old, next) in events.iter().zip(events.iter().skip(1)) {
+            for (old, next) in history.iter().zip(history.iter().skip(1)) {
                 spans.extend(
                     undone(old, next, new, until)
                         .into_iter()
@@ -109,7 +109,7 @@ pub(super) fn find_failovers(
     Ok(found)
 }
 
-fn too_little(port: u16, why: &str) -> BoxError {
+fn too_few_samples(port: u16, why: &str) -> BoxError {
     format!("too few samples of the server on port {port}: {why}").into()
 }
 
@@ -187,7 +187,7 @@ mod tests {
     }
 
     /// Runs the search with samples of two servers, and returns the error as text.
-    fn told(
+    fn find(
         samples: &[ReplicationSample],
         downtimes: &[Downtime],
         over: u64,
@@ -215,7 +215,7 @@ mod tests {
             back,
             new(95, true),
         ];
-        let found = told(&samples, &killed, 94).unwrap();
+        let found = find(&samples, &killed, 94).unwrap();
         assert_eq!(
             (found.len(), found[0].until, found[0].spans.as_slice()),
             (1, 35, [(20, 31), (30, 33), (90, 96)].as_slice())
@@ -240,21 +240,21 @@ mod tests {
             ..old(95, 30, 9)
         };
         let quiet = [samples.as_slice(), std::slice::from_ref(&demoted)].concat();
-        assert_eq!(told(&quiet, &frozen, 94).unwrap()[0].spans, []);
-        let session_commands = [
+        assert_eq!(find(&quiet, &frozen, 94).unwrap()[0].spans, []);
+        let active = [
             samples.as_slice(),
             &[old(92, 24, 11), ReplicationSample { session_commands: 11, ..demoted }],
         ]
         .concat();
-        assert_eq!(told(&session_commands, &frozen, 94).unwrap()[0].spans, [(90, 93)]);
+        assert_eq!(find(&active, &frozen, 94).unwrap()[0].spans, [(90, 93)]);
     }
 
     #[test]
     fn failover_without_lost_writes_undoes_nothing() {
         let samples = [old(10, 10, 5), old(20, 20, 9), new(35, false), new(50, true)];
-        assert_eq!(told(&samples[..3], &[], 0), Ok(Vec::new()));
+        assert_eq!(find(&samples[..3], &[], 0), Ok(Vec::new()));
         let demoted = ReplicationSample { is_primary: false, ..old(25, 20, 9) };
-        assert_eq!(told(&[samples.as_slice(), &[demoted]].concat(), &[], 0).unwrap()[0].spans, []);
+        assert_eq!(find(&[samples.as_slice(), &[demoted]].concat(), &[], 0).unwrap()[0].spans, []);
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
             old(95, 25, 12),
             new(95, true),
         ];
-        assert_eq!(told(&samples, &[], 94).unwrap()[0].spans, [(20, 31)]);
+        assert_eq!(find(&samples, &[], 94).unwrap()[0].spans, [(20, 31)]);
     }
 
     #[test]
@@ -275,13 +275,13 @@ mod tests {
         let samples =
             [old(20, 20, 9), old(30, 25, 12), new(35, false), new(50, true), new(95, true)];
         assert!(
-            told(&samples, &[], 94)
+            find(&samples, &[], 94)
                 .unwrap_err()
                 .contains("too few samples of the server on port 1")
         );
         // A server without any sample is an error, too.
         assert!(
-            told(&samples[..2], &[], 0)
+            find(&samples[..2], &[], 0)
                 .unwrap_err()
                 .contains("too few samples of the server on port 2")
         );
@@ -291,7 +291,7 @@ mod tests {
     fn new_primary_without_a_replica_sample_is_an_error() {
         let samples = [old(20, 20, 9), new(50, true), old(95, 20, 9), new(95, true)];
         assert!(
-            told(&samples, &[], 94)
+            find(&samples, &[], 94)
                 .unwrap_err()
                 .contains("too few samples of the server on port 2")
         );

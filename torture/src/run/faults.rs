@@ -35,7 +35,7 @@ impl fmt::Display for FaultKind {
 }
 
 /// The kinds of faults of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Faults(pub BTreeSet<FaultKind>);
 
 impl FromStr for Faults {

@@ -12,11 +12,11 @@ use crate::{
 };
 
 /// The name of the client that makes these calls.
-const BY: &str = "end";
+const CLIENT: &str = "end";
 /// The number of concurrent calls.
-const AT_ONCE: usize = 8;
+const CONCURRENCY: usize = 8;
 /// The number of ended sessions to read. The youngest are read.
-const OVER: usize = 500;
+const ENDED_SESSIONS: usize = 500;
 /// The time in which the store must answer again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -38,21 +38,22 @@ pub(super) async fn read_final_state(
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let recorder = Recorder::new(store, log)?;
-    let (open, over) = open_and_ended_keys(calls);
-    let over = over.into_iter().rev().take(OVER);
+    let (open, ended) = open_and_ended_keys(calls);
+    let ended = ended.into_iter().rev().take(ENDED_SESSIONS);
     let load = async |key: &str| {
-        let answer = recorder.call(BY, Op::Load { key: key.to_owned() }).await?;
+        let answer = recorder.call(CLIENT, Op::Load { key: key.to_owned() }).await?;
         Ok::<_, BoxError>(matches!(answer, Answer::Found(_)).then(|| key.to_owned()))
     };
-    let alive: Vec<_> = stream::iter(open.into_iter().chain(over))
+    let alive: Vec<_> = stream::iter(open.into_iter().chain(ended))
         .map(load)
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(CONCURRENCY)
         .try_collect()
         .await?;
     for principal in principals(run) {
-        recorder.call(BY, Op::List { principal }).await?;
+        recorder.call(CLIENT, Op::List { principal }).await?;
     }
-    let again = stream::iter(alive.iter().flatten()).map(|key| load(key)).buffer_unordered(AT_ONCE);
+    let again =
+        stream::iter(alive.iter().flatten()).map(|key| load(key)).buffer_unordered(CONCURRENCY);
     again.try_collect::<Vec<_>>().await?;
     Ok(())
 }

@@ -25,11 +25,11 @@ const TRY: &str = "ip link set lo up && nft add table ip attempt && \
 /// The options of `unshare` for root, and for other users. Other users need a user namespace, in
 /// which they keep their id and may configure the network.
 const AS_ROOT: &[&str] = &["--net"];
-const AS_ANYBODY: &[&str] = &["--user", "--map-current-user", "--keep-caps", "--net"];
+const AS_USER: &[&str] = &["--user", "--map-current-user", "--keep-caps", "--net"];
 
 /// The variables that name running servers. These servers are outside of the namespace, so no
 /// process in it can reach them.
-const OUTSIDE_SERVERS: &[&str] = &[
+const OUTSIDE_SERVER_VARIABLES: &[&str] = &[
     "TEST_REDIS_URL",
     "TEST_REDIS_CLUSTER_URL",
     "TEST_REDIS_SENTINEL_URL",
@@ -54,17 +54,17 @@ pub fn enter_namespace() -> Result<(), BoxError> {
         return PacketFilter::of_own_namespace().map(drop);
     }
     let outside = name_of("self")?;
-    let option_sets = if geteuid().is_root() { &[AS_ROOT, AS_ANYBODY][..] } else { &[AS_ANYBODY] };
-    let mut refusals = Vec::new();
+    let option_sets = if geteuid().is_root() { &[AS_ROOT, AS_USER][..] } else { &[AS_USER] };
+    let mut failures = Vec::new();
     for options in option_sets {
         // A first attempt, because a failure of `unshare` in the real call would look like a
         // verdict.
-        let tried = Command::new("unshare")
+        let attempt = Command::new("unshare")
             .args(*options)
             .args(["sh", "-c", TRY])
             .stdin(Stdio::null())
             .output();
-        match tried {
+        match attempt {
             Ok(done) if done.status.success() => {
                 let script = format!("{PREPARE} && exec \"$0\" \"$@\"");
                 let mut again = Command::new("unshare");
@@ -75,20 +75,20 @@ pub fn enter_namespace() -> Result<(), BoxError> {
                     .args(env::args_os().skip(1));
                 // A server in a container would be outside of the namespace.
                 again.env(OUTER_NAMESPACE, outside).env("TEST_SERVICES_FROM", "path");
-                for variable in OUTSIDE_SERVERS {
+                for variable in OUTSIDE_SERVER_VARIABLES {
                     again.env_remove(variable);
                 }
                 return Err(again.exec().into());
             }
-            Ok(done) => refusals.push(format!(
+            Ok(done) => failures.push(format!(
                 "unshare {}: {}",
                 options.join(" "),
                 String::from_utf8_lossy(&done.stderr).trim()
             )),
-            Err(error) => refusals.push(format!("unshare: {error}")),
+            Err(error) => failures.push(format!("unshare: {error}")),
         }
     }
-    Err(NamespaceError(refusals.join("; ")).into())
+    Err(NamespaceError(failures.join("; ")).into())
 }
 
 impl fmt::Display for NamespaceError {

@@ -56,7 +56,7 @@ impl Nemesis {
     ) -> Result<Vec<Fault>, BoxError> {
         let mut done = Vec::new();
         loop {
-            workers.watch()?;
+            workers.check_running()?;
             let mut pause = self.rng.u64(PAUSE);
             if done.is_empty() && self.kinds.contains(&FaultKind::Failover) {
                 pause = pause.max(UNDISTURBED);
@@ -147,7 +147,7 @@ impl Nemesis {
         if !servers.is_complete().await {
             return Ok(None);
         }
-        let port = servers.any(&mut self.rng)?;
+        let port = servers.any_server(&mut self.rng)?;
         let pause = self.rng.u64(FROZEN);
         servers.inject(port, Outage::Frozen).await?;
         sleep(pause).await;
@@ -181,7 +181,7 @@ impl Nemesis {
                 let port = if self.rng.bool() {
                     servers.primary(&mut self.rng).await?
                 } else {
-                    servers.any(&mut self.rng)?
+                    servers.any_server(&mut self.rng)?
                 };
                 (servers.ports_of(port), format!("the server on port {port}"))
             }

@@ -12,7 +12,7 @@ use super::{BuggyStore, PlantedBug, error::BoxError};
 /// The interval at which expired sessions are purged.
 const SWEEP: Duration = Duration::from_millis(500);
 /// The interval at which the owner checks that the run still exists.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const CHECK_PARENT_EVERY: Duration = Duration::from_millis(200);
 
 /// The settings of an owner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub fn run_owner(settings: &OwnerSettings) -> Result<(), BoxError> {
     let owner = Owner::builder(store).sweep(SWEEP).build()?.spawn_thread()?;
     owner.listen(&settings.path)?;
     while getppid() == parent {
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(CHECK_PARENT_EVERY);
     }
     Ok(())
 }

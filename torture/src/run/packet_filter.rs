@@ -68,15 +68,15 @@ impl PacketFilter {
         // A new namespace has only loopback and some interfaces that are down, so no packet leaves
         // it.
         let connected = fs::read_to_string("/proc/self/net/route")?.lines().count() > 1;
-        let ways: Vec<_> = fs::read_to_string("/proc/self/net/fib_trie")?
+        let addresses: Vec<_> = fs::read_to_string("/proc/self/net/fib_trie")?
             .lines()
             .filter_map(|line| line.trim().strip_prefix("|-- ").map(str::to_owned))
             .filter(|address| !address.starts_with("127.") && address != "0.0.0.0")
             .collect();
-        if connected || !ways.is_empty() {
+        if connected || !addresses.is_empty() {
             return Err(format!(
                 "nothing is cut: this network namespace has more than loopback ({})",
-                ways.join(", ")
+                addresses.join(", ")
             )
             .into());
         }

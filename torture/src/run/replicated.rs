@@ -75,7 +75,7 @@ impl ReplicatedServers {
     }
 
     /// Whether a session and its list may be on different servers.
-    pub(super) fn is_apart(&self) -> bool {
+    pub(super) fn has_separate_lists(&self) -> bool {
         matches!(self.servers, Servers::Cluster(_))
     }
 
@@ -105,14 +105,14 @@ impl ReplicatedServers {
     }
 
     /// Returns one of the servers that hold data.
-    pub(super) fn any(&self, rng: &mut Rng) -> Result<u16, BoxError> {
+    pub(super) fn any_server(&self, rng: &mut Rng) -> Result<u16, BoxError> {
         let ports = self.servers.ports()?;
         Ok(ports[rng.usize(..ports.len())])
     }
 
     /// Returns the ports of a server: for clients, and in a Cluster also for the other nodes.
     pub(super) fn ports_of(&self, port: u16) -> Vec<u16> {
-        if self.is_apart() { vec![port, port + BUS] } else { vec![port] }
+        if self.has_separate_lists() { vec![port, port + BUS] } else { vec![port] }
     }
 
     /// Returns the client ports of all servers that hold data.

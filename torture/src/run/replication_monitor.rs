@@ -93,19 +93,19 @@ async fn follow(port: u16, samples: Arc<Mutex<Vec<ReplicationSample>>>, is_over:
             final_since = Some(Instant::now());
         }
         let from = now();
-        let asked = tokio::time::timeout(ANSWER_WITHIN, ask(port, &mut connection))
+        let text = tokio::time::timeout(ANSWER_WITHIN, ask(port, &mut connection))
             .await
             .unwrap_or_default();
-        if asked.is_none() {
+        if text.is_none() {
             connection = None;
         }
-        let said = asked.and_then(|text| read(port, from, now(), &text));
-        let has_answered = said.is_some();
-        if let Some(sample) = said {
+        let answer = text.and_then(|text| read(port, from, now(), &text));
+        let has_answered = answer.is_some();
+        if let Some(sample) = answer {
             // Of equal samples in a row, the first and the last are enough.
             let mut all = samples.lock();
-            let is_news = last.as_ref().is_none_or(|last| !last.says_what(&sample));
-            if is_news {
+            let is_new = last.as_ref().is_none_or(|last| !last.has_same_state(&sample));
+            if is_new {
                 all.extend(last.take());
                 all.push(sample.clone());
             }

@@ -41,7 +41,7 @@ pub struct WorkerSettings {
     /// The number of the worker.
     pub number: usize,
     /// The number of earlier starts of this worker.
-    pub life: usize,
+    pub restarts: usize,
     /// The number of clients.
     pub clients: usize,
     /// The end of the calls, in nanoseconds of [`now`].
@@ -60,12 +60,13 @@ pub async fn run_worker(settings: WorkerSettings) -> Result<(), BoxError> {
     let recorder = Arc::new(Recorder::new(store, &settings.log)?);
     let shared_keys = Arc::new(SharedKeys::open(&settings.shared_keys)?);
     let clients = (0..settings.clients).map(|number| {
-        let by = format!("w{}.{}/c{number}", settings.number, settings.life);
-        let place =
-            ((settings.number as u64) << 40) | ((settings.life as u64) << 20) | number as u64;
+        let by = format!("w{}.{}/c{number}", settings.number, settings.restarts);
+        let client_number =
+            ((settings.number as u64) << 40) | ((settings.restarts as u64) << 20) | number as u64;
         // Neighbouring seeds give similar first numbers, so each seed is mixed with a first draw.
-        let rng =
-            Rng::with_seed(Rng::with_seed(settings.seed).u64(..) ^ Rng::with_seed(place).u64(..));
+        let rng = Rng::with_seed(
+            Rng::with_seed(settings.seed).u64(..) ^ Rng::with_seed(client_number).u64(..),
+        );
         Client::new(Arc::clone(&recorder), Arc::clone(&shared_keys), rng, by, settings.run.clone())
     });
     try_join_all(clients.map(|client| tokio::spawn(run_client(client, settings.until))))

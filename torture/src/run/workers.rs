@@ -22,7 +22,7 @@ pub(super) struct Workers<'a> {
 #[derive(Debug)]
 struct Worker {
     process: Option<Process>,
-    lives: usize,
+    starts: usize,
 }
 
 impl<'a> Workers<'a> {
@@ -32,7 +32,7 @@ impl<'a> Workers<'a> {
         settings: WorkerSettings,
         count: usize,
     ) -> Result<Self, BoxError> {
-        let workers = (0..count).map(|_| Worker { process: None, lives: 0 }).collect();
+        let workers = (0..count).map(|_| Worker { process: None, starts: 0 }).collect();
         let mut workers = Self { program, folder, settings, workers, logs: Vec::new() };
         (0..count).try_for_each(|number| workers.start(number))?;
         Ok(workers)
@@ -45,10 +45,10 @@ impl<'a> Workers<'a> {
     /// Starts a worker that is not running.
     pub(super) fn start(&mut self, number: usize) -> Result<(), BoxError> {
         let worker = &mut self.workers[number];
-        let log = self.folder.join(format!("calls-{number}-{}", worker.lives));
+        let log = self.folder.join(format!("calls-{number}-{}", worker.starts));
         let settings = WorkerSettings {
             number,
-            life: worker.lives,
+            restarts: worker.starts,
             log: log.clone(),
             ..self.settings.clone()
         };
@@ -57,7 +57,7 @@ impl<'a> Workers<'a> {
             &["worker"],
             &[(WORKER, &serde_json::to_string(&settings)?)],
         ));
-        worker.lives += 1;
+        worker.starts += 1;
         self.logs.push(log);
         Ok(())
     }
@@ -78,7 +78,7 @@ impl<'a> Workers<'a> {
     }
 
     /// Checks that each worker runs or has ended with success.
-    pub(super) fn watch(&mut self) -> Result<(), BoxError> {
+    pub(super) fn check_running(&mut self) -> Result<(), BoxError> {
         for (number, worker) in self.workers.iter_mut().enumerate() {
             let Some(process) = &mut worker.process else { continue };
             if let Some(status) = process.ended().filter(|status| !status.success()) {
@@ -94,7 +94,7 @@ impl<'a> Workers<'a> {
 
     /// Returns whether all workers have ended with success.
     pub(super) fn has_ended(&mut self) -> Result<bool, BoxError> {
-        self.watch()?;
+        self.check_running()?;
         Ok(self
             .workers
             .iter_mut()
