@@ -19,17 +19,17 @@ use torture::{
 /// The duration of a run in seconds.
 const SECONDS: u64 = 6;
 /// The shortest duration of a run with elections, in seconds. An election may need a second vote.
-const SECONDS_OF_ELECTIONS: u64 = 10;
+const SECONDS_WITH_ELECTIONS: u64 = 10;
 /// The number of violations that are printed.
 const SHOWN: usize = 5;
 
-async fn disturbed(store: &str, faults: &str, plant: Option<PlantedBug>) -> Option<Outcome> {
+async fn run_with_faults(store: &str, faults: &str, plant: Option<PlantedBug>) -> Option<Outcome> {
     let number = |name| {
         env::var(name).ok().map(|text| {
             text.parse().unwrap_or_else(|_| panic!("{name}: {text:?} is not valid: use a number"))
         })
     };
-    let least = if faults.contains("failover") { SECONDS_OF_ELECTIONS } else { 0 };
+    let least = if faults.contains("failover") { SECONDS_WITH_ELECTIONS } else { 0 };
     let options = Options {
         program: PathBuf::from(env!("CARGO_BIN_EXE_torture")),
         store: store.to_owned(),
@@ -69,7 +69,7 @@ async fn disturbed(store: &str, faults: &str, plant: Option<PlantedBug>) -> Opti
 }
 
 async fn keeps_the_laws(store: &str, faults: &str) {
-    let Some(outcome) = disturbed(store, faults, None).await else { return };
+    let Some(outcome) = run_with_faults(store, faults, None).await else { return };
     for undone in outcome.verdict.undone.iter().take(SHOWN) {
         println!("{}", describe_undone(&outcome.history, undone));
     }
@@ -94,7 +94,8 @@ async fn keeps_the_laws(store: &str, faults: &str) {
 /// Failovers do not hide a planted bug.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_bug_is_found_despite_failovers() {
-    let Some(outcome) = disturbed("redis-sentinel", "failover", Some(PlantedBug::LostAdd)).await
+    let Some(outcome) =
+        run_with_faults("redis-sentinel", "failover", Some(PlantedBug::LostAdd)).await
     else {
         return;
     };

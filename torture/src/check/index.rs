@@ -82,9 +82,9 @@ pub(super) fn check<'a>(
     }
     let Some((alive_since, proof)) = session.alive_since.filter(|_| is_listed) else { return };
     // Lists that began after the session was certainly alive and before it had certainly ended.
-    let dead = first_end(session).map_or(u64::MAX, |(by, _)| by);
+    let ended = first_end(session).map_or(u64::MAX, |(by, _)| by);
     for (name, list) in names.iter().flat_map(|name| {
-        principals.lists(name, alive_since, dead).iter().map(move |list| (*name, *list))
+        principals.lists(name, alive_since, ended).iter().map(move |list| (*name, *list))
     }) {
         if shown.get(&list.id).is_none_or(|shown| shown.contains(session.key)) {
             continue;

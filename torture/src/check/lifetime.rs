@@ -65,11 +65,11 @@ pub(super) fn check<'a>(
 /// Returns the first time by which the session had certainly ended.
 pub(super) fn first_end<'a>(session: &Session<'a>) -> Option<ProvedEnd<'a>> {
     let alive_since = session.alive_since.map_or(u64::MAX, |(by, _)| by);
-    let dead = session.observations.iter().filter(|observation| {
+    let ends = session.observations.iter().filter(|observation| {
         let was_there = !observation.alive && alive_since <= observation.begin();
         was_there || observation.call.answer == Some(Answer::Deleted(true))
     });
-    dead.map(|observation| (observation.end(), observation.call)).min_by_key(|(by, _)| *by)
+    ends.map(|observation| (observation.end(), observation.call)).min_by_key(|(by, _)| *by)
 }
 
 /// Returns the keys of the sessions that may be alive, and the keys of those that have certainly

@@ -30,7 +30,7 @@ pub struct ReplicatedServers {
     /// The spans in which a server certainly answered no client.
     downtimes: Vec<Downtime>,
     /// Whether a fault hit the servers since they were last complete.
-    is_disturbed: bool,
+    had_fault: bool,
     monitor: Option<ReplicationMonitor>,
 }
 
@@ -63,7 +63,7 @@ impl ReplicatedServers {
         // MongoDB must lose no acknowledged write in an election, so its elections need no monitor.
         let monitor =
             (!matches!(servers, Servers::Set(_))).then(|| ReplicationMonitor::begin(&ports));
-        Some(Self { servers, downtimes: Vec::new(), is_disturbed: false, monitor })
+        Some(Self { servers, downtimes: Vec::new(), had_fault: false, monitor })
     }
 
     pub(super) fn url(&self) -> String {
@@ -93,9 +93,8 @@ impl ReplicatedServers {
 
     /// Whether all servers run and replicate again, so that the next fault meets a complete set.
     pub(super) async fn is_complete(&mut self) -> bool {
-        let was_disturbed = std::mem::replace(&mut self.is_disturbed, true);
-        !was_disturbed
-            || tokio::time::timeout(COMPLETE_WITHIN, self.servers.complete()).await.is_ok()
+        let had_fault = std::mem::replace(&mut self.had_fault, true);
+        !had_fault || tokio::time::timeout(COMPLETE_WITHIN, self.servers.complete()).await.is_ok()
     }
 
     /// Returns one of the primaries.

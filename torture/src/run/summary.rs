@@ -41,7 +41,7 @@ impl Summary {
     /// Counts the calls of a history and the results of its check.
     #[must_use]
     pub fn of(history: &History, verdict: &Verdict) -> Self {
-        let count = |fate| history.calls.iter().filter(|call| call.outcome() == fate).count();
+        let count = |outcome| history.calls.iter().filter(|call| call.outcome() == outcome).count();
         let by_law = |violations: &[Violation]| {
             let mut laws = BTreeMap::new();
             for violation in violations {

@@ -15,7 +15,7 @@ pub(super) struct Workers<'a> {
     program: &'a Path,
     folder: &'a Path,
     settings: WorkerSettings,
-    workers: Vec<Worker>,
+    processes: Vec<Worker>,
     logs: Vec<PathBuf>,
 }
 
@@ -32,19 +32,19 @@ impl<'a> Workers<'a> {
         settings: WorkerSettings,
         count: usize,
     ) -> Result<Self, BoxError> {
-        let workers = (0..count).map(|_| Worker { process: None, starts: 0 }).collect();
-        let mut workers = Self { program, folder, settings, workers, logs: Vec::new() };
+        let processes = (0..count).map(|_| Worker { process: None, starts: 0 }).collect();
+        let mut workers = Self { program, folder, settings, processes, logs: Vec::new() };
         (0..count).try_for_each(|number| workers.start(number))?;
         Ok(workers)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.workers.len()
+        self.processes.len()
     }
 
     /// Starts a worker that is not running.
     pub(super) fn start(&mut self, number: usize) -> Result<(), BoxError> {
-        let worker = &mut self.workers[number];
+        let worker = &mut self.processes[number];
         let log = self.folder.join(format!("calls-{number}-{}", worker.starts));
         let settings = WorkerSettings {
             number,
@@ -64,22 +64,22 @@ impl<'a> Workers<'a> {
 
     /// Kills a worker.
     pub(super) fn kill(&mut self, number: usize) {
-        self.workers[number].process = None;
+        self.processes[number].process = None;
     }
 
     /// Freezes a worker.
     pub(super) fn freeze(&self, number: usize) {
-        self.workers[number].process.iter().for_each(Process::freeze);
+        self.processes[number].process.iter().for_each(Process::freeze);
     }
 
     /// Lets a frozen worker continue.
     pub(super) fn thaw(&self, number: usize) {
-        self.workers[number].process.iter().for_each(Process::thaw);
+        self.processes[number].process.iter().for_each(Process::thaw);
     }
 
     /// Checks that each worker runs or has ended with success.
     pub(super) fn check_running(&mut self) -> Result<(), BoxError> {
-        for (number, worker) in self.workers.iter_mut().enumerate() {
+        for (number, worker) in self.processes.iter_mut().enumerate() {
             let Some(process) = &mut worker.process else { continue };
             if let Some(status) = process.ended().filter(|status| !status.success()) {
                 return Err(format!(
@@ -96,7 +96,7 @@ impl<'a> Workers<'a> {
     pub(super) fn has_ended(&mut self) -> Result<bool, BoxError> {
         self.check_running()?;
         Ok(self
-            .workers
+            .processes
             .iter_mut()
             .filter_map(|worker| worker.process.as_mut())
             .all(|process| process.ended().is_some()))

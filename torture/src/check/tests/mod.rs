@@ -378,9 +378,9 @@ fn superseded_commit_needs_a_rotation() {
         [(Law::NeverWritten, 1)]
     );
     // The answer `Superseded` shows that the session is alive.
-    let dead =
+    let ended =
         created().then(delete("k"), Answer::Deleted(true)).then(rotate("s0", "s1"), unknown());
-    assert_eq!(dead.then(late(), Answer::Superseded).broken(), [(Law::Resurrection, 3)]);
+    assert_eq!(ended.then(late(), Answer::Superseded).broken(), [(Law::Resurrection, 3)]);
 }
 
 #[test]
