@@ -1,4 +1,4 @@
-//! What is said on the command line, and what is said back.
+//! The command line: arguments, output and exit codes.
 
 use std::{error::Error, num::NonZeroU64, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -7,13 +7,17 @@ use tokio::runtime::Builder;
 use torture::{
     check::{Verdict, check, describe, describe_undone},
     history::History,
-    run::{FaultKind, Faults, Options, Plant, Summary, enter, fits, own, run, work},
+    run::{
+        FaultKind, Faults, Options, PlantedBug, Summary, check_faults, enter_namespace, run,
+        run_owner, run_worker,
+    },
 };
 
-/// How many violations are shown, and how much of what was undone; the file has them all.
+/// The number of violations, and of documented losses, that are printed. The file holds all of
+/// them.
 const SHOWN: usize = 5;
 
-/// Proves the laws of the session stores from outside, under faults.
+/// Checks the laws of the session stores from outside, under faults.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -23,44 +27,45 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs workers on a store, disturbs them, and checks what happened. Ends with 1 if the store
-    /// broke a law.
+    /// Runs workers on a store, injects faults, and checks the history of all calls. The exit code
+    /// is 1 if the store broke a law.
     Run {
-        /// ipc, sqlite, redis, mongo, postgres, mariadb, redis-sentinel, redis-cluster, mongo-set:
-        /// one of our own; or the URL of a store.
+        /// The store: ipc, sqlite, redis, mongo, postgres, mariadb, redis-sentinel, redis-cluster
+        /// or mongo-set, which the program starts itself; or the URL of a store.
         #[arg(long)]
         store: String,
-        /// How long calls are made.
+        /// The duration of the run in seconds.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
-        /// How many worker processes.
+        /// The number of worker processes.
         #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
         workers: u16,
-        /// How many clients in each of them.
+        /// The number of clients in each worker.
         #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
         clients: u16,
-        /// What chooses calls and faults; drawn if left out.
+        /// The seed for calls and faults. The default is a random number, which is printed.
         #[arg(long)]
         seed: Option<u64>,
-        /// Of kill, freeze, restart, failover and cut; or none.
+        /// The faults: any of kill, freeze, restart, failover and cut; or none.
         #[arg(long, default_value = "kill,freeze")]
         faults: Faults,
-        /// A mistake to plant in the store, to see it found.
+        /// A bug to plant in the store, so that the checker must find it.
         #[arg(long)]
-        plant: Option<Plant>,
-        /// By how many milliseconds the store's clock may differ from ours.
+        plant: Option<PlantedBug>,
+        /// The largest difference between the store's clock and this machine's clock, in
+        /// milliseconds.
         #[arg(long, default_value = "250")]
         tolerance_ms: NonZeroU64,
-        /// Where the history of a violation goes.
+        /// The folder in which the history of a violation is saved.
         #[arg(long, default_value = ".")]
         keep: PathBuf,
-        /// Keeps the history in any case.
+        /// Saves the history of every run.
         #[arg(long)]
         keep_always: bool,
     },
-    /// Checks a history again.
+    /// Checks a saved history again.
     Check {
-        /// The file.
+        /// The file with the history.
         file: PathBuf,
     },
     #[command(hide = true)]
@@ -69,18 +74,18 @@ enum Command {
     Owner,
 }
 
-/// What the program does, and how it ends.
+/// Runs the program, and returns its exit code.
 pub(crate) fn main() -> ExitCode {
-    match act(Arguments::parse().command) {
+    match execute(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            complain(error.as_ref());
+            print_error(error.as_ref());
             ExitCode::from(2)
         }
     }
 }
 
-fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
+fn execute(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     match command {
         Command::Worker => {
             let settings = serde_json::from_str(&std::env::var("TORTURE_WORKER")?)?;
@@ -88,17 +93,17 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
                 .worker_threads(2)
                 .enable_all()
                 .build()?
-                .block_on(work(settings))?;
+                .block_on(run_worker(settings))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Owner => {
-            own(&serde_json::from_str(&std::env::var("TORTURE_OWNER")?)?)?;
+            run_owner(&serde_json::from_str(&std::env::var("TORTURE_OWNER")?)?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file } => {
             let history = History::open(&file)?;
             let verdict = check(&history);
-            Ok(tell(&history, &verdict))
+            Ok(report(&history, &verdict))
         }
         Command::Run {
             store,
@@ -112,9 +117,9 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
             keep,
             keep_always,
         } => {
-            fits(&store, &faults)?;
+            check_faults(&store, &faults)?;
             if faults.0.contains(&FaultKind::Cut) {
-                enter()?;
+                enter_namespace()?;
             }
             let options = Options {
                 program: std::env::current_exe()?,
@@ -133,39 +138,42 @@ fn act(command: Command) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
                 .build()?
                 .block_on(run(&options))?
             else {
-                return Err("there is no such store here".into());
+                return Err("the store is not available here; see the output above".into());
             };
             if keep_always || !outcome.verdict.violations.is_empty() {
                 let file = keep.join(format!("torture-{}.history", outcome.history.seed));
                 outcome.history.save(&file)?;
-                say(&format!("history: {}", file.display()));
+                print(&format!("history: {}", file.display()));
             }
-            Ok(tell(&outcome.history, &outcome.verdict))
+            Ok(report(&outcome.history, &outcome.verdict))
         }
     }
 }
 
-fn tell(history: &History, verdict: &Verdict) -> ExitCode {
+fn report(history: &History, verdict: &Verdict) -> ExitCode {
     for undone in verdict.undone.iter().take(SHOWN) {
-        say(&describe_undone(history, undone));
+        print(&describe_undone(history, undone));
     }
     for violation in verdict.violations.iter().take(SHOWN) {
-        say(&describe(history, violation));
+        print(&describe(history, violation));
     }
-    say(&Summary::of(history, verdict).to_string());
+    print(&Summary::of(history, verdict).to_string());
     if verdict.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[expect(
     clippy::print_stdout,
-    reason = "what a command-line program says on standard output is its interface"
+    reason = "standard output is the interface of a command-line program"
 )]
-fn say(text: &str) {
+fn print(text: &str) {
     println!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "the last words of a command-line program")]
-fn complain(error: &dyn Error) {
+#[expect(
+    clippy::print_stderr,
+    reason = "a command-line program reports its error on standard error"
+)]
+fn print_error(error: &dyn Error) {
     eprint!("torture: {error}");
     let mut next = error.source();
     while let Some(source) = next {

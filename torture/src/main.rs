@@ -1,4 +1,4 @@
-//! Proves the laws of the session stores from outside, under faults.
+//! Checks the laws of the session stores from outside, under faults.
 
 #![forbid(unsafe_code)]
 

@@ -1,11 +1,11 @@
-//! The stores keep the laws while packets are lost; and where none can be lost a run says so.
+//! Runs with cuts: the stores keep the laws while packets are dropped.
 //!
-//! A cut takes a network namespace of its own. `TEST_NAMESPACES=none` says that there can be none
-//! here; without it these tests fail where that is so.
+//! A cut needs a network namespace for the run. Without one these tests fail.
+//! `TEST_NAMESPACES=none` says that the system makes no namespaces, and skips them.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that cannot do its part fails, and shows what it found"
+    reason = "a test fails if it cannot run, and prints what it found"
 )]
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
 use torture::history::History;
 
 const SECONDS: &str = "6";
-/// Servers outside of the namespace, which nobody in it may be sent to.
+/// Servers outside of the namespace, which the run must not use.
 const OUTSIDE: &[(&str, &str)] = &[
     ("TEST_REDIS_URL", "redis://127.0.0.1:1/0"),
     ("TEST_POSTGRES_URL", "postgres://nobody@127.0.0.1:1/none"),
@@ -34,7 +34,7 @@ fn torture(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, St
 
 fn keeps_the_laws(store: &str) {
     if env::var("TEST_NAMESPACES").is_ok_and(|value| value == "none") {
-        println!("SKIPPED, TEST_NAMESPACES=none says that no network namespace can be made here");
+        println!("SKIPPED, TEST_NAMESPACES=none: the system makes no network namespaces");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -58,13 +58,16 @@ fn keeps_the_laws(store: &str) {
     assert_eq!(code, Some(0), "{output}");
     let history = History::open(&folder.path().join("torture-7.history")).unwrap();
     assert!(
-        history.faults.iter().any(|fault| fault.what.contains("were lost for")),
+        history.faults.iter().any(|fault| fault.what.contains("were dropped for")),
         "{:?}",
         history.faults
     );
-    // Calls went on until packets were lost, and then some of them did not.
-    let unanswered =
-        history.calls.iter().filter(|call| call.fate() == torture::history::Fate::Unknown).count();
+    // Some calls had no answer because of the cut, and many others had one.
+    let unanswered = history
+        .calls
+        .iter()
+        .filter(|call| call.outcome() == torture::history::CallOutcome::Unknown)
+        .count();
     assert!(unanswered > 0 && history.calls.len() > 100, "{output}");
 }
 
@@ -79,7 +82,7 @@ fn postgres() {
 }
 
 #[test]
-fn a_store_without_a_network_of_ours_is_not_cut() {
+fn store_that_the_run_did_not_start_is_not_cut() {
     for store in ["ipc", "sqlite", "redis://127.0.0.1:1/0"] {
         let (code, output) = torture(&["run", "--store", store, "--faults", "kill,cut"], &[]);
         assert!(
@@ -92,7 +95,7 @@ fn a_store_without_a_network_of_ours_is_not_cut() {
 }
 
 #[test]
-fn without_the_tools_nothing_is_cut_and_nothing_is_run() {
+fn missing_tools_end_the_run() {
     let (code, output) =
         torture(&["run", "--store", "redis", "--faults", "cut"], &[("PATH", "/nowhere")]);
     assert!(
@@ -102,7 +105,7 @@ fn without_the_tools_nothing_is_cut_and_nothing_is_run() {
 }
 
 #[test]
-fn who_claims_to_be_in_a_namespace_of_its_own_is_not_believed() {
+fn false_namespace_claim_is_refused() {
     let own = std::fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
     let (code, output) =
         torture(&["run", "--store", "redis", "--faults", "cut"], &[("TORTURE_OUTSIDE", &own)]);

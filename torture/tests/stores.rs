@@ -1,36 +1,35 @@
-//! The stores keep the laws while workers and servers are killed, restarted and made to stand
-//! still.
+//! The stores keep the laws while workers and servers are killed, restarted and frozen.
 //!
-//! `TORTURE_SECONDS` makes the runs longer, `TORTURE_SEED` repeats one as far as processes let
-//! themselves be repeated.
+//! `TORTURE_SECONDS` sets the duration of the runs. `TORTURE_SEED` repeats the choices of a run,
+//! but not the timing of its processes.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that cannot do its part fails, and shows what it found"
+    reason = "a test fails if it cannot run, and prints what it found"
 )]
 
 use std::{env, path::PathBuf, time::Duration};
 
 use torture::{
     check::{Law, describe, describe_undone},
-    history::{Call, Fate},
-    run::{Options, Outcome, Plant, run},
+    history::{Call, CallOutcome},
+    run::{Options, Outcome, PlantedBug, run},
 };
 
-/// How long each store is disturbed, in seconds.
+/// The duration of a run in seconds.
 const SECONDS: u64 = 6;
-/// How long at least where servers elect a successor, which takes a second vote at times.
-const SECONDS_OF_ELECTIONS: u64 = 10;
-/// How many violations are shown.
+/// The shortest duration of a run with elections, in seconds. An election may need a second vote.
+const SECONDS_WITH_ELECTIONS: u64 = 10;
+/// The number of violations that are printed.
 const SHOWN: usize = 5;
 
-async fn disturbed(store: &str, faults: &str, plant: Option<Plant>) -> Option<Outcome> {
+async fn run_with_faults(store: &str, faults: &str, plant: Option<PlantedBug>) -> Option<Outcome> {
     let number = |name| {
         env::var(name).ok().map(|text| {
-            text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}; it is a number"))
+            text.parse().unwrap_or_else(|_| panic!("{name}: {text:?} is not valid: use a number"))
         })
     };
-    let least = if faults.contains("failover") { SECONDS_OF_ELECTIONS } else { 0 };
+    let least = if faults.contains("failover") { SECONDS_WITH_ELECTIONS } else { 0 };
     let options = Options {
         program: PathBuf::from(env!("CARGO_BIN_EXE_torture")),
         store: store.to_owned(),
@@ -45,31 +44,32 @@ async fn disturbed(store: &str, faults: &str, plant: Option<Plant>) -> Option<Ou
     println!("{store}: TORTURE_SEED={}", options.seed);
     let outcome = run(&options).await.unwrap()?;
     println!("{}", outcome.summary);
-    // A run in which nothing happened proves nothing. While there is no primary not much does.
+    // A run with few calls proves little. During an election few calls get through.
     let enough = if faults == "failover" { 30 } else { 100 };
     assert!(
         outcome.summary.acknowledged > enough && outcome.summary.faults > 0,
         "{}",
         outcome.summary
     );
-    let has_rotated = |call: &&Call| call.rotation().is_some() && call.fate() == Fate::Happened;
+    let has_rotated =
+        |call: &&Call| call.rotation().is_some() && call.outcome() == CallOutcome::Happened;
     let rotations = outcome.history.calls.iter().filter(has_rotated).count();
     assert!(rotations > 10, "{rotations} rotations took effect: {}", outcome.summary);
     let failed_over = outcome
         .history
         .faults
         .iter()
-        .any(|fault| fault.what.ends_with("until another had taken over"));
+        .any(|fault| fault.what.ends_with("until another server had taken over"));
     assert!(
         failed_over || !faults.contains("failover"),
-        "nobody took over: {:?}",
+        "no failover took place: {:?}",
         outcome.history.faults
     );
     Some(outcome)
 }
 
 async fn keeps_the_laws(store: &str, faults: &str) {
-    let Some(outcome) = disturbed(store, faults, None).await else { return };
+    let Some(outcome) = run_with_faults(store, faults, None).await else { return };
     for undone in outcome.verdict.undone.iter().take(SHOWN) {
         println!("{}", describe_undone(&outcome.history, undone));
     }
@@ -81,9 +81,9 @@ async fn keeps_the_laws(store: &str, faults: &str) {
         let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("{store}-{}.history", outcome.history.seed));
         outcome.history.save(&file).unwrap();
-        panic!("{store} breaks a law {} times; the history is in {}", found.len(), file.display());
+        panic!("{store} broke a law {} times; the history is in {}", found.len(), file.display());
     }
-    // Who waits for a majority has nothing to excuse.
+    // A store that waits for a majority has no documented losses.
     assert!(
         store.starts_with("redis-") || outcome.verdict.undone.is_empty(),
         "{}",
@@ -91,14 +91,16 @@ async fn keeps_the_laws(store: &str, faults: &str) {
     );
 }
 
-/// What a failover explains is not all that happens in a run with failovers.
+/// Failovers do not hide a planted bug.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mistake_is_found_beside_failovers() {
-    let Some(outcome) = disturbed("redis-sentinel", "failover", Some(Plant::LostAdd)).await else {
+async fn planted_bug_is_found_despite_failovers() {
+    let Some(outcome) =
+        run_with_faults("redis-sentinel", "failover", Some(PlantedBug::LostAdd)).await
+    else {
         return;
     };
     assert!(!outcome.history.failovers.is_empty(), "{}", outcome.summary);
-    // How many there are is a matter of how long an election takes.
+    // The number of violations depends on the duration of the election, so one is enough.
     let mut found = outcome.verdict.violations.iter();
     assert!(found.any(|found| found.law == Law::LostAdd), "{}", outcome.summary);
 }

@@ -1,4 +1,4 @@
-//! Counters hold what was added: no less, no more.
+//! The laws of counters: a counter holds the sum of the additions.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::history::{Answer, Call};
 
-/// What a counter came to, by one answer.
+/// The value of a counter in one answer.
 #[derive(Debug, Clone, Copy)]
 struct Reading<'a> {
     call: &'a Call,
@@ -16,7 +16,7 @@ struct Reading<'a> {
     sum: i64,
 }
 
-/// One addition.
+/// One addition to a counter.
 #[derive(Debug, Clone, Copy)]
 struct Addition<'a, 'l> {
     effect: &'l Effect<'a>,
@@ -44,10 +44,11 @@ pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
 
 fn readings<'a>(session: &Session<'a>, name: &str) -> Vec<Reading<'a>> {
     let mut readings = Vec::new();
-    for sight in &session.sights {
-        let call = sight.call;
-        if let (Some(seen), Some(version)) = (sight.seen, sight.version) {
-            // What is no integer is a violation of its own: it is not what was added.
+    for observation in &session.observations {
+        let call = observation.call;
+        if let (Some(seen), Some(version)) = (observation.seen, observation.version) {
+            // A value that is not an integer becomes `i64::MIN`, so it is reported as a lost
+            // addition.
             let sum =
                 seen.values.get(name).map_or(Some(0), |text| text.parse().ok()).unwrap_or(i64::MIN);
             readings.push(Reading { call, version, sum });
@@ -90,9 +91,9 @@ impl Counter<'_, '_> {
             let least = certain.max(by_end.until(begin));
             let most =
                 (by_version.until(reading.version) + pending.until(end)).min(by_begin.until(end));
-            verdict.ask(self.outside(reading, None, least, most));
+            verdict.record(self.outside(reading, None, least, most));
         }
-        // The same between neighbours, which shows a fault in fewer calls.
+        // The same rule for two neighbouring readings, which needs fewer calls as a proof.
         for pair in readings.windows(2) {
             let [before, after] = pair else { continue };
             let between = by_version.until(after.version) - by_version.until(before.version);
@@ -103,7 +104,7 @@ impl Counter<'_, '_> {
             };
             let (least, most) =
                 (before.sum.saturating_add(between), before.sum.saturating_add(between + open));
-            verdict.ask(self.outside(after, Some(before), least, most));
+            verdict.record(self.outside(after, Some(before), least, most));
         }
     }
 
@@ -130,20 +131,20 @@ impl Counter<'_, '_> {
         };
         let additions =
             self.additions.iter().filter(counts).map(|addition| addition.effect.call.id);
-        let births = self.session.creations().map(|effect| effect.call.id);
+        let creations = self.session.creations().map(|effect| effect.call.id);
         let mut calls: Vec<_> =
-            births.chain(before.map(|before| before.call.id)).chain(additions).collect();
+            creations.chain(before.map(|before| before.call.id)).chain(additions).collect();
         calls.retain(|id| *id != reading.call.id);
         calls.push(reading.call.id);
         let text = format!(
-            "{} is {} in version {}; {least} to {most} was added",
+            "counter {} is {} in version {}; expected {least} to {most}",
             self.name, reading.sum, reading.version
         );
         Some(Violation { law, of: self.session.key.to_owned(), text, calls })
     }
 }
 
-/// Sums of what was added up to a point.
+/// The running sums of the additions, each with the point at which it is reached.
 struct Sums(Vec<(u64, i64)>);
 
 impl Sums {

@@ -1,13 +1,14 @@
-//! What a store shows before it is on disk.
+//! Reads that a crash of the store may have taken back.
 
-use crate::history::{Answer, Call, Fate, History, Op};
+use crate::history::{Answer, Call, CallOutcome, History, Op};
 
-/// The history without the answers that prove nothing: those to reads which came so shortly before
-/// the store was killed that it may have shown what nobody had been told to be written, and what
-/// its end then took back. `None` if there is no such store, or it was never killed.
+/// Returns the history without the read answers that prove nothing. A read proves nothing if it
+/// came shortly before the store was killed: the store may have shown a write that was not yet on
+/// disk, and the crash then removed it. Returns `None` if the store shows only what is on disk, or
+/// was never killed.
 ///
-/// What was acknowledged stays: it was on disk, and so was all that it rests on.
-pub(super) fn trusted(history: &History) -> Option<History> {
+/// Acknowledged writes stay. They were on disk, with everything that they build on.
+pub(super) fn without_unsynced_reads(history: &History) -> Option<History> {
     let margin = history.unsynced * 1_000_000;
     let crashes: Vec<_> = history
         .faults
@@ -23,19 +24,19 @@ pub(super) fn trusted(history: &History) -> Option<History> {
         let ended = |end| crashes.iter().any(|(from, until)| (*from..=*until).contains(&end));
         if call.end.is_some_and(ended) && only_reads(call) {
             call.answer =
-                Some(Answer::Unknown("shown shortly before the store was killed".to_owned()));
+                Some(Answer::Unknown("the store was killed shortly after this answer".to_owned()));
         }
     }
     Some(trusted)
 }
 
-/// Whether the answer tells of the record and wrote nothing itself. A write that was refused was
-/// not written either way.
+/// Whether the call only observed the record. A refused write leaves the record unchanged, with or
+/// without the crash.
 fn only_reads(call: &Call) -> bool {
     let is_read = matches!(call.op, Op::Load { .. } | Op::List { .. });
     let found_nothing = matches!(call.answer, Some(Answer::Deleted(false) | Answer::Revoked(0)));
     is_read
         || found_nothing
-        || (call.fate() == Fate::Refused
+        || (call.outcome() == CallOutcome::Refused
             && !matches!(call.answer, Some(Answer::Rejected(_) | Answer::Corrupt(_))))
 }

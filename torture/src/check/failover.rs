@@ -1,49 +1,32 @@
-//! What a failover may undo, and what it may not.
+//! The verdict on a history with failovers.
 //!
-//! A store that acknowledges before its replicas have heard of it loses the last moment of a
-//! primary with it. That is documented, and it is no excuse for anything else. So a history is
-//! looked at three times: as it is told; up to each failover as it is told, since until then nobody
-//! but the former primary had answered; and as a whole without the answers that may be undone. What
-//! breaks a law in either of the last two is a violation. What does so only in the first is undone.
+//! Redis acknowledges a write before its replicas have received it, so a failover loses the last
+//! writes of the former primary. That loss is documented. It excuses nothing else. The history is
+//! therefore checked three times:
+//!
+//! 1. as recorded,
+//! 2. up to each failover, as recorded: until then every answer came from the former primary,
+//! 3. as a whole, without the answers that a failover may undo.
+//!
+//! A law that is broken in check 2 or 3 is a violation. A law that is broken only in check 1 is a
+//! documented loss.
 
 use std::collections::HashSet;
 
-use super::{Scope, Verdict, Violation, check_as_told, violation::Law};
-use crate::history::{Answer, Call, Failover, Fate, History, Op};
+use super::{
+    laws::{Scope, check_laws},
+    spans::Spans,
+    violation::{Law, Verdict, Violation},
+};
+use crate::history::{Answer, Call, CallOutcome, Failover, History, Op};
 
-/// Spans of time that do not meet, in order.
-#[derive(Debug, Default)]
-pub(super) struct Spans(Vec<(u64, u64)>);
-
-impl Spans {
-    pub(super) fn of(failovers: &[Failover]) -> Self {
-        let mut all: Vec<_> =
-            failovers.iter().flat_map(|failover| failover.spans.iter().copied()).collect();
-        all.sort_unstable();
-        let mut spans: Vec<(u64, u64)> = Vec::new();
-        for (from, to) in all {
-            match spans.last_mut() {
-                Some(last) if from <= last.1 => last.1 = last.1.max(to),
-                _ => spans.push((from, to)),
-            }
-        }
-        Self(spans)
-    }
-
-    /// Whether an answer to the call may have come in one of them.
-    pub(super) fn meet(&self, call: &Call) -> bool {
-        let at = self.0.partition_point(|(_, to)| *to < call.begin);
-        self.0.get(at).is_some_and(|(from, _)| *from <= call.end_or_never())
-    }
-}
-
-/// The verdict on a history with failovers.
+/// Checks a history that has failovers.
 pub(super) fn check(history: &History) -> Verdict {
-    let strict = check_as_told(history, &Scope::default());
+    let strict = check_laws(history, &Scope::default());
     let all = Spans::of(&history.failovers);
     let apart = |spans| if history.apart { spans } else { Spans::default() };
-    let mut proved = check_as_told(
-        &trusted(history, &all),
+    let mut proved = check_laws(
+        &without_undone(history, &all),
         &Scope { undone: apart(Spans::of(&history.failovers)), only: None },
     )
     .violations;
@@ -51,11 +34,11 @@ pub(super) fn check(history: &History) -> Verdict {
         history.failovers.iter().enumerate().filter(|(_, failover)| !failover.spans.is_empty())
     {
         let earlier = Spans::of(&history.failovers[..at]);
-        let (before, of) = before(history, failover, &earlier);
+        let (before, of) = history_before(history, failover, &earlier);
         let scope = Scope { undone: apart(earlier), only: Some(of) };
-        proved.extend(check_as_told(&before, &scope).violations);
+        proved.extend(check_laws(&before, &scope).violations);
     }
-    // These need no other call to be wrong.
+    // These violations depend on one call alone, so a failover cannot explain them.
     proved.extend(
         strict
             .violations
@@ -74,33 +57,33 @@ pub(super) fn check(history: &History) -> Verdict {
     Verdict { violations: proved, undone, ..strict }
 }
 
-/// Texts and proofs differ with what is known.
+/// Compares without text and proof, because these depend on what else is known.
 fn is_same(one: &Violation, other: &Violation) -> bool {
     one.law == other.law && one.of == other.of && one.calls.last() == other.calls.last()
 }
 
-/// The history without answers that may be undone: a write may have happened or not, and what was
-/// read proves nothing.
-fn trusted(history: &History, spans: &Spans) -> History {
+/// Returns the history without the answers that a failover may undo. A write in such a span may
+/// have happened or not. A read proves nothing.
+fn without_undone(history: &History, spans: &Spans) -> History {
     let mut trusted = history.clone();
-    trusted.calls.retain_mut(|call| !spans.meet(call) || doubt(call));
+    trusted.calls.retain_mut(|call| !spans.overlap(call) || make_unknown(call));
     trusted
 }
 
-/// Takes its answer for unknown. Says whether anything is left of it: of a read and of what was
-/// refused nothing is.
-fn doubt(call: &mut Call) -> bool {
+/// Replaces the answer of a write by an unknown one. Returns whether the call stays in the history:
+/// reads and refused calls do not.
+fn make_unknown(call: &mut Call) -> bool {
     let has_written = !matches!(call.op, Op::Load { .. } | Op::List { .. });
-    if call.fate() == Fate::Refused || !has_written {
+    if call.outcome() == CallOutcome::Refused || !has_written {
         return false;
     }
-    call.answer = Some(Answer::Unknown("it may be undone by a failover".to_owned()));
+    call.answer = Some(Answer::Unknown("a failover may have undone the call".to_owned()));
     true
 }
 
-/// The history up to a failover of the sessions that were in use when answers began that it may
-/// undo, and these sessions.
-fn before<'a>(
+/// Returns the history up to a failover, limited to the sessions that were used while the failover
+/// could undo answers, and the keys of these sessions.
+fn history_before<'a>(
     history: &'a History,
     failover: &Failover,
     earlier: &Spans,
@@ -108,15 +91,15 @@ fn before<'a>(
     let own = Spans::of(std::slice::from_ref(failover));
     let until = history.calls.partition_point(|call| call.begin <= failover.until);
     let calls = || history.calls[..until].iter();
-    let of: HashSet<_> = calls().filter(|call| own.meet(call)).filter_map(Call::key).collect();
+    let of: HashSet<_> = calls().filter(|call| own.overlap(call)).filter_map(Call::key).collect();
     let mut before = History { calls: Vec::new(), ..history.clone_head() };
-    // Lists and revocations are about all sessions.
+    // Lists and revocations concern all sessions, so they stay.
     for call in calls().filter(|call| call.key().is_none_or(|key| of.contains(key))) {
         let mut call = call.clone();
-        if earlier.meet(&call) && !doubt(&mut call) {
+        if earlier.overlap(&call) && !make_unknown(&mut call) {
             continue;
         }
-        // What came later came from somebody else, maybe.
+        // A later answer may come from the new primary, so it is removed.
         if call.end.is_some_and(|end| end > failover.until) {
             (call.end, call.answer) = (None, None);
         }

@@ -1,19 +1,22 @@
-//! The fewest calls that still prove a violation.
+//! Reduces the proof of a violation to the calls that it needs.
 
-use super::{Law, Violation, check};
+use super::{
+    checker::check,
+    violation::{Law, Violation},
+};
 use crate::history::{Call, History};
 
-/// Beyond this many, calls are not tried one by one.
+/// Proofs with more calls than this are not reduced.
 const TRIED: usize = 200;
 
-/// The history of the calls that prove a violation, without those that it does not take: what is
-/// left still breaks the same law at the same call.
+/// Returns a history with the calls of a proof, without those that the proof does not need. The
+/// remaining calls still break the same law at the same call.
 #[must_use]
 pub fn minimal(history: &History, violation: &Violation) -> History {
     let mut calls: Vec<_> =
         history.calls.iter().filter(|call| violation.calls.contains(&call.id)).cloned().collect();
     let with = |calls: Vec<Call>| History { calls, ..history.clone_head() };
-    // Without what was added it would always be too much.
+    // Without the additions every sum would be a surplus.
     if violation.law == Law::SurplusAdd
         || calls.len() > TRIED
         || !breaks(&with(calls.clone()), violation)

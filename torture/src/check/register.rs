@@ -1,30 +1,30 @@
-//! Which of several writes a read may show, by real time.
+//! The writes that a read may show, by real time.
 
 use crate::history::Call;
 
-/// The writes to one thing.
+/// The writes to one value, ordered by real time.
 #[derive(Debug)]
 pub(super) struct Register<'a, V> {
-    /// Those that certainly took effect, in the order of their beginnings.
+    /// The writes that certainly took effect, in the order of their beginnings.
     certain: Vec<Entry<'a, V>>,
-    /// For each place in `certain`, when the last of the writes up to there was superseded.
+    /// For each index of `certain`: the time at which all writes up to it are superseded.
     horizon: Vec<u64>,
-    /// Those that may come yet; nothing supersedes them.
+    /// The writes that may take effect at any later time. No write supersedes them.
     pending: Vec<Entry<'a, V>>,
 }
 
-/// One of them.
+/// One write.
 #[derive(Debug)]
 pub(super) struct Entry<'a, V> {
-    /// The call that made it.
+    /// The call that made the write.
     pub(super) call: &'a Call,
-    /// It took effect after this,
+    /// The write took effect after this time.
     pub(super) begin: u64,
-    /// and before this; `u64::MAX` if it never may have, or may yet.
+    /// The write took effect before this time. `u64::MAX` if it may still take effect, or never.
     pub(super) end: u64,
-    /// What was written.
+    /// The written value.
     pub(super) value: V,
-    /// When a write that certainly came later had certainly taken effect.
+    /// The time by which a certainly later write had certainly taken effect.
     superseded: u64,
 }
 
@@ -40,7 +40,7 @@ impl<'a, V> Register<'a, V> {
         let (mut certain, pending): (Vec<_>, Vec<_>) =
             entries.partition(|entry| entry.end < u64::MAX);
         certain.sort_by_key(|entry| entry.begin);
-        // The earliest end among the writes from here on.
+        // The earliest end of the writes from each index on.
         let mut earliest = vec![u64::MAX; certain.len() + 1];
         for at in (0..certain.len()).rev() {
             earliest[at] = earliest[at + 1].min(certain[at].end);
@@ -54,12 +54,13 @@ impl<'a, V> Register<'a, V> {
         Self { certain, horizon, pending }
     }
 
-    /// All writes, those that may come yet behind the others.
+    /// Returns all writes, the pending ones last.
     pub(super) fn all(&self) -> impl Iterator<Item = &Entry<'a, V>> {
         self.certain.iter().chain(&self.pending)
     }
 
-    /// The writes that somebody may see who looks at some moment between these.
+    /// Returns the writes that a read may show if it takes place at some moment from `begin` to
+    /// `end`.
     pub(super) fn possible(&self, begin: u64, end: u64) -> impl Iterator<Item = &Entry<'a, V>> {
         let over = self.horizon.partition_point(|superseded| *superseded <= begin);
         let until = self.certain.partition_point(|entry| entry.begin <= end).max(over);
@@ -68,7 +69,7 @@ impl<'a, V> Register<'a, V> {
         certain.chain(self.pending.iter().filter(move |entry| entry.begin <= end))
     }
 
-    /// The write that proves that this one cannot be seen any more by who looks from `begin` on.
+    /// Returns the write that proves that a read which starts at `begin` cannot show `of`.
     pub(super) fn successor(&self, of: &Entry<'a, V>, begin: u64) -> Option<&Entry<'a, V>> {
         self.certain.iter().find(|entry| entry.begin >= of.end && entry.end <= begin)
     }
@@ -80,7 +81,7 @@ mod tests {
     use crate::history::Op;
 
     #[test]
-    fn a_read_may_show_what_was_not_certainly_overwritten() {
+    fn read_may_show_a_write_that_may_be_the_last() {
         let call = Call {
             id: 0,
             by: String::new(),
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(seen(5, 15), "a");
         assert_eq!(seen(15, 22), "ab");
         assert_eq!(seen(29, 30), "abc");
-        assert_eq!(seen(30, 40), "bc", "an unknown write may come at any time");
+        assert_eq!(seen(30, 40), "bc", "a write without an answer may take effect at any time");
         let first = &register.certain[0];
         assert_eq!(register.successor(first, 30).map(|entry| entry.value), Some('b'));
         assert!(register.successor(first, 29).is_none());

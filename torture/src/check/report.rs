@@ -1,34 +1,36 @@
-//! A violation, for people.
+//! The report of a violation, as text.
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use super::{Violation, minimal};
-use crate::history::{Answer, Call, History, Op, Rotate, Seen, Write};
+use super::{minimal::minimal, violation::Violation};
+use crate::history::{Answer, Call, History, LoadedSession, Op, Rotate, Write};
 
-/// How many calls are shown.
+/// The number of calls that a report shows.
 const SHOWN: usize = 40;
 
-/// What was broken, and the calls that prove it, with times in milliseconds since the start.
+/// Describes a violation: the law, and the calls that prove it. Times are in milliseconds since the
+/// start of the run.
 #[must_use]
 pub fn describe(history: &History, violation: &Violation) -> String {
-    told(history, violation, "VIOLATION", &minimal(history, violation).calls)
+    render(history, violation, "VIOLATION", &minimal(history, violation).calls)
 }
 
-/// What was acknowledged and undone by a failover, likewise.
+/// Describes an acknowledged write that a failover lost, in the same form.
 #[must_use]
 pub fn describe_undone(history: &History, violation: &Violation) -> String {
     let calls: Vec<_> =
         history.calls.iter().filter(|call| violation.calls.contains(&call.id)).cloned().collect();
-    told(history, violation, "documented, lost in a failover,", &calls)
+    render(history, violation, "documented, lost in a failover,", &calls)
 }
 
-fn told(history: &History, violation: &Violation, what: &str, proof: &[Call]) -> String {
+fn render(history: &History, violation: &Violation, what: &str, proof: &[Call]) -> String {
     let mut text = format!(
         "{what} {}: {}\n  session {}, seed {}, store {}\n",
         violation.law, violation.text, violation.of, history.seed, history.store
     );
     let hidden = proof.len().saturating_sub(SHOWN);
-    // Where it shows comes last, and the latest calls tell most.
+    // The call that shows the violation comes last. The calls before it explain the most, so the
+    // report leaves out calls after the first two.
     for (at, call) in proof.iter().enumerate() {
         if (2..2 + hidden).contains(&at) {
             if at == 2 {
@@ -49,7 +51,7 @@ fn line(history: &History, call: &Call) -> String {
     let answer = call
         .answer
         .as_ref()
-        .map_or_else(|| "no answer, its process was killed".to_owned(), answered);
+        .map_or_else(|| "no answer, the process was killed".to_owned(), answered);
     format!(
         "  {:>12} to {end:>12}  #{} {}: {} -> {answer}\n",
         since(history, call.begin),
@@ -88,7 +90,7 @@ fn faults_beside(history: &History, proof: &[Call]) -> Vec<String> {
     faults.chain(undone).collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a run are few enough")]
+#[expect(clippy::cast_precision_loss, reason = "the microseconds of a run fit into the mantissa")]
 fn since(history: &History, at: u64) -> String {
     format!("{:.3} ms", at.saturating_sub(history.start) as f64 / 1e6)
 }
@@ -111,7 +113,7 @@ fn asked(op: &Op) -> String {
         Op::List { principal } => format!("list {principal}"),
         Op::Revoke { principal, except: None } => format!("revoke {principal}"),
         Op::Revoke { principal, except: Some(except) } => {
-            format!("revoke {principal} but {except}")
+            format!("revoke {principal} except {except}")
         }
     }
 }
@@ -140,14 +142,16 @@ fn answered(answer: &Answer) -> String {
             let values = pairs(&seen.values);
             let whose =
                 seen.principal.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
-            let Seen { version, secret, generation, since, age, ttl, .. } = seen;
+            let LoadedSession { version, secret, generation, since, age, ttl, .. } = seen;
             let grace = seen
                 .grace
                 .as_ref()
                 .map(|(former, left)| format!(", {former} reads for {left} ms"))
                 .unwrap_or_default();
             format!(
-                "version {version}{values}{whose}, secret {secret} generation {generation} since {since}{grace}, {age} ms old, lives for {ttl} ms"
+                "version {version}{values}{whose}, secret {secret} \
+                 generation {generation} since {since}{grace}, \
+                 {age} ms old, lives for {ttl} ms"
             )
         }
         Answer::Absent => "absent".to_owned(),

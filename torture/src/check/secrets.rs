@@ -1,36 +1,36 @@
-//! A superseded secret is dead, one of several rotations wins, and answers tell the secret, the
-//! sign-in and the claim as they were.
+//! The laws of secrets: a superseded secret is refused, one of several rotations wins, and answers
+//! show the secret, the sign-in and the claim as they were written.
 
 use std::collections::HashMap;
 
 use super::{
     register::Register,
-    session::{Effect, Session, Sight, SignedIn},
-    times::meet,
+    session::{Effect, Observation, Session, SignedIn},
+    times::overlap,
     violation::{Law, Verdict, Violation},
 };
-use crate::history::{Answer, Call, Fate, Op, Rotate, Seen};
+use crate::history::{Answer, Call, CallOutcome, LoadedSession, Op, Rotate};
 
-/// Something was certainly so by then, and the calls that prove it.
+/// The time by which a fact was certain, and the calls that prove it.
 #[derive(Debug, Clone)]
 struct Proof {
     by: u64,
     calls: Vec<u64>,
 }
 
-/// The secrets of a session.
+/// The secrets of one session.
 #[derive(Debug)]
 struct Secrets<'a, 'l> {
     session: &'l Session<'a>,
-    /// The rotations that were not refused, the last first.
+    /// The rotations that were not refused, the last one first.
     rotations: Vec<(&'l Effect<'a>, &'a Rotate)>,
     /// The writes that install each secret.
     installers: HashMap<&'a str, Vec<&'l Effect<'a>>>,
     /// The rotations that replace each secret.
     replacers: HashMap<&'a str, Vec<&'l Effect<'a>>>,
-    /// When each secret had certainly been the current one.
+    /// For each secret: the time by which it had certainly been the current one.
     installed: HashMap<&'a str, Proof>,
-    /// When each secret had certainly been replaced.
+    /// For each secret: the time by which it had certainly been replaced.
     superseded: HashMap<&'a str, Proof>,
 }
 
@@ -38,19 +38,19 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
     let secrets = Secrets::of(session);
     let sign_ins = Register::new(session.sign_ins());
     secrets.check_rotations(verdict);
-    for sight in &session.sights {
-        if let Some(secret) = sight.secret {
-            verdict.ask(secrets.accepted(sight, secret));
+    for observation in &session.observations {
+        if let Some(secret) = observation.secret {
+            verdict.record(secrets.accepted_superseded(observation, secret));
         }
-        if let Some(seen) = sight.seen {
-            verdict.ask(secrets.misread(sight, seen, &sign_ins, tolerance));
+        if let Some(seen) = observation.seen {
+            verdict.record(secrets.wrong_identity(observation, seen, &sign_ins, tolerance));
         }
-        match (&sight.call.op, &sight.call.answer) {
+        match (&observation.call.op, &observation.call.answer) {
             (Op::Commit { secret, .. }, Some(Answer::Superseded)) => {
-                verdict.ask(secrets.wrongly_superseded(sight, secret));
+                verdict.record(secrets.wrongly_superseded(observation, secret));
             }
             (Op::Delete { claim, .. }, Some(answer)) => {
-                verdict.ask(secrets.misjudged(sight, *claim, answer, &sign_ins));
+                verdict.record(secrets.wrong_claim(observation, *claim, answer, &sign_ins));
             }
             _ => {}
         }
@@ -81,16 +81,23 @@ impl<'a, 'l> Secrets<'a, 'l> {
             installed: HashMap::new(),
             superseded: HashMap::new(),
         };
-        for sight in &session.sights {
-            let former =
-                sight.seen.and_then(|seen| seen.grace.as_ref()).map(|(former, _)| former.as_str());
-            for secret in sight.secret.into_iter().chain(former) {
-                note(&mut secrets.installed, secret, sight.end(), vec![sight.call.id]);
+        for observation in &session.observations {
+            let former = observation
+                .seen
+                .and_then(|seen| seen.grace.as_ref())
+                .map(|(former, _)| former.as_str());
+            for secret in observation.secret.into_iter().chain(former) {
+                keep_earliest(
+                    &mut secrets.installed,
+                    secret,
+                    observation.end(),
+                    vec![observation.call.id],
+                );
             }
         }
         for (effect, rotation) in &secrets.rotations {
-            if effect.call.fate() == Fate::Happened {
-                note(
+            if effect.call.outcome() == CallOutcome::Happened {
+                keep_earliest(
                     &mut secrets.installed,
                     &rotation.secret,
                     effect.call.end_or_never(),
@@ -98,8 +105,9 @@ impl<'a, 'l> Secrets<'a, 'l> {
                 );
             }
         }
-        // A client rotates a secret after the rotation that installed it began, so each secret
-        // comes before the one that it replaced.
+        // A client rotates a secret only after it began the rotation that installed it. The
+        // rotations are sorted from last to first, so each secret is handled before the one that it
+        // replaced.
         for (effect, rotation) in &secrets.rotations {
             let Some(former) = effect.call.secret() else { continue };
             let Some(Proof { by, mut calls }) =
@@ -108,23 +116,26 @@ impl<'a, 'l> Secrets<'a, 'l> {
                 continue;
             };
             calls.push(effect.call.id);
-            note(&mut secrets.installed, former, by, calls.clone());
-            note(&mut secrets.superseded, former, by, calls);
+            keep_earliest(&mut secrets.installed, former, by, calls.clone());
+            keep_earliest(&mut secrets.superseded, former, by, calls);
         }
-        for sight in
-            session.sights.iter().filter(|sight| sight.call.answer == Some(Answer::Superseded))
+        for observation in session
+            .observations
+            .iter()
+            .filter(|observation| observation.call.answer == Some(Answer::Superseded))
         {
-            let Some(secret) = sight.call.secret() else { continue };
-            let installed = secrets.installed.get(secret).filter(|proof| proof.by <= sight.begin());
+            let Some(secret) = observation.call.secret() else { continue };
+            let installed =
+                secrets.installed.get(secret).filter(|proof| proof.by <= observation.begin());
             if let Some(mut calls) = installed.map(|proof| proof.calls.clone()) {
-                calls.push(sight.call.id);
-                note(&mut secrets.superseded, secret, sight.end(), calls);
+                calls.push(observation.call.id);
+                keep_earliest(&mut secrets.superseded, secret, observation.end(), calls);
             }
         }
         secrets
     }
 
-    /// Of the rotations of one secret one can take effect.
+    /// At most one of the rotations of one secret may take effect.
     fn check_rotations(&self, verdict: &mut Verdict) {
         let mut winners: HashMap<&str, Vec<u64>> = HashMap::new();
         for (effect, rotation) in self.rotations.iter().rev() {
@@ -137,101 +148,111 @@ impl<'a, 'l> Secrets<'a, 'l> {
             let is_second = !calls.is_empty();
             calls.push(effect.call.id);
             calls.extend(&proof.calls);
-            verdict.ask(is_second.then(|| {
-                let text =
-                    format!("the secret {former} was replaced twice; one rotation can do that");
-                self.violation(Law::TwoRotations, text, calls, None)
+            verdict.record(is_second.then(|| {
+                let text = format!("two rotations replaced the secret {former}");
+                self.violation(Law::RotatedTwice, text, calls, None)
             }));
         }
     }
 
-    /// The answer says that this was the current secret. It must have been installed and not yet
-    /// replaced.
-    fn accepted(&self, sight: &Sight<'a>, secret: &str) -> Option<Violation> {
+    /// The answer shows this secret as the current one. It must have been installed, and no other
+    /// secret may have replaced it yet.
+    fn accepted_superseded(
+        &self,
+        observation: &Observation<'a>,
+        secret: &str,
+    ) -> Option<Violation> {
         let mut installers = self.installers.get(secret).into_iter().flatten();
-        if !installers.any(|effect| effect.call.begin <= sight.end()) {
-            let text = format!("takes {secret} for the current secret, which no call installed");
-            return Some(self.violation(Law::NeverWritten, text, &[], Some(sight.call)));
+        if !installers.any(|effect| effect.call.begin <= observation.end()) {
+            let text = format!("accepts {secret} as the current secret, but no call installed it");
+            return Some(self.violation(Law::NeverWritten, text, &[], Some(observation.call)));
         }
-        let proof = self.superseded.get(secret).filter(|proof| proof.by <= sight.begin())?;
+        let proof = self.superseded.get(secret).filter(|proof| proof.by <= observation.begin())?;
         let text = format!(
-            "takes {secret} for the current secret, which had been replaced before this began"
+            "accepts {secret} as the current secret, which had been replaced before this call began"
         );
-        Some(self.violation(Law::SupersededAccepted, text, &proof.calls, Some(sight.call)))
+        Some(self.violation(Law::SupersededAccepted, text, &proof.calls, Some(observation.call)))
     }
 
-    /// A commit is superseded only if a rotation may have replaced its secret.
-    fn wrongly_superseded(&self, sight: &Sight<'a>, secret: &str) -> Option<Violation> {
-        let installed = self.installed.get(secret).filter(|proof| proof.by <= sight.begin())?;
+    /// A commit may be refused as superseded only if a rotation may have replaced its secret.
+    fn wrongly_superseded(&self, observation: &Observation<'a>, secret: &str) -> Option<Violation> {
+        let installed =
+            self.installed.get(secret).filter(|proof| proof.by <= observation.begin())?;
         let mut replacers = self.replacers.get(secret).into_iter().flatten();
-        if replacers
-            .any(|effect| effect.call.id != sight.call.id && effect.call.begin <= sight.end())
-        {
+        if replacers.any(|effect| {
+            effect.call.id != observation.call.id && effect.call.begin <= observation.end()
+        }) {
             return None;
         }
         let text = format!(
-            "calls {secret} superseded, which was installed, and no rotation that was asked for by then replaces it"
+            "refuses {secret} as superseded; it was installed, and no \
+             rotation up to then replaces it"
         );
-        Some(self.violation(Law::SupersededWrongly, text, &installed.calls, Some(sight.call)))
+        Some(self.violation(Law::SupersededWrongly, text, &installed.calls, Some(observation.call)))
     }
 
-    /// A read tells generation, grace, and who is signed in since when as they were written.
-    fn misread(
+    /// A read must show the principal, the generation and the grace as they were written.
+    fn wrong_identity(
         &self,
-        sight: &Sight<'a>,
-        seen: &Seen,
+        observation: &Observation<'a>,
+        seen: &LoadedSession,
         sign_ins: &Register<'a, SignedIn<'a>>,
         tolerance: u64,
     ) -> Option<Violation> {
         let signed_in = SignedIn { principal: seen.principal.as_deref(), since: seen.since };
-        let possible: Vec<_> = sign_ins.possible(sight.begin(), sight.end()).collect();
+        let possible: Vec<_> = sign_ins.possible(observation.begin(), observation.end()).collect();
         if !possible.iter().any(|entry| entry.value == signed_in) {
             let text = format!(
                 "shows {:?} signed in since generation {}, which fits no write",
                 seen.principal, seen.since
             );
             let writes: Vec<_> = possible.iter().map(|entry| entry.call.id).collect();
-            return Some(self.violation(Law::Identity, text, &writes, Some(sight.call)));
+            return Some(self.violation(Law::Identity, text, &writes, Some(observation.call)));
         }
-        // A secret that no call installed is reported elsewhere.
+        // `accepted_superseded` reports a secret that no call installed.
         let installers = self.installers.get(seen.secret.as_str())?;
-        let told: Option<Vec<_>> = installers
+        let reported: Option<Vec<_>> = installers
             .iter()
-            .map(|effect| unlike(effect, sight, seen, tolerance).map(|text| (text, effect.call.id)))
+            .map(|effect| {
+                difference(effect, observation, seen, tolerance).map(|text| (text, effect.call.id))
+            })
             .collect();
-        let (text, installer) = told?.into_iter().next()?;
-        Some(self.violation(Law::Identity, text, &[installer], Some(sight.call)))
+        let (text, installer) = reported?.into_iter().next()?;
+        Some(self.violation(Law::Identity, text, &[installer], Some(observation.call)))
     }
 
-    /// A deletion ends a session whose user signed in at the claim's generation or before, and no
-    /// other.
-    fn misjudged(
+    /// A deletion with a claim ends a session whose user signed in at the generation of the claim
+    /// or before. It leaves other sessions alone.
+    fn wrong_claim(
         &self,
-        sight: &Sight<'a>,
+        observation: &Observation<'a>,
         claim: Option<u32>,
         answer: &Answer,
         sign_ins: &Register<'a, SignedIn<'a>>,
     ) -> Option<Violation> {
-        let mut sinces =
-            sign_ins.possible(sight.begin(), sight.end()).map(|entry| entry.value.since);
+        let mut sinces = sign_ins
+            .possible(observation.begin(), observation.end())
+            .map(|entry| entry.value.since);
         let reaches = |since: u32| claim.is_none_or(|generation| since <= generation);
         let text = match answer {
             Answer::Deleted(true) if !sinces.any(reaches) => {
-                "ended a session that its claim does not reach"
+                "ended a session that the claim does not reach"
             }
             Answer::Superseded if sinces.all(reaches) => {
-                "did not end a session that its claim reaches"
+                "did not end a session that the claim reaches"
             }
             _ => return None,
         };
-        let writes: Vec<_> =
-            sign_ins.possible(sight.begin(), sight.end()).map(|entry| entry.call.id).collect();
-        Some(self.violation(Law::Claim, text.to_owned(), &writes, Some(sight.call)))
+        let writes: Vec<_> = sign_ins
+            .possible(observation.begin(), observation.end())
+            .map(|entry| entry.call.id)
+            .collect();
+        Some(self.violation(Law::Claim, text.to_owned(), &writes, Some(observation.call)))
     }
 
     fn violation(&self, law: Law, text: String, others: &[u64], at: Option<&Call>) -> Violation {
-        let births = self.session.creations().map(|effect| effect.call.id);
-        let mut calls: Vec<_> = births.chain(others.iter().copied()).collect();
+        let creations = self.session.creations().map(|effect| effect.call.id);
+        let mut calls: Vec<_> = creations.chain(others.iter().copied()).collect();
         calls.sort_unstable();
         calls.dedup();
         if let Some(at) = at {
@@ -242,15 +263,20 @@ impl<'a, 'l> Secrets<'a, 'l> {
     }
 }
 
-/// Keeps the earliest proof.
-fn note<'a>(proofs: &mut HashMap<&'a str, Proof>, secret: &'a str, by: u64, calls: Vec<u64>) {
+/// Records a proof, and keeps the earliest one.
+fn keep_earliest<'a>(
+    proofs: &mut HashMap<&'a str, Proof>,
+    secret: &'a str,
+    by: u64,
+    calls: Vec<u64>,
+) {
     let first = proofs.entry(secret).or_insert_with(|| Proof { by, calls: calls.clone() });
     if by < first.by {
         *first = Proof { by, calls };
     }
 }
 
-/// The secret that a call makes the current one.
+/// Returns the secret that a call installs.
 fn installs(call: &Call) -> Option<&str> {
     match &call.op {
         Op::Create { secret, .. } => Some(secret),
@@ -258,11 +284,11 @@ fn installs(call: &Call) -> Option<&str> {
     }
 }
 
-/// What a read tells otherwise than the write that installed the secret, if anything.
-fn unlike(
+/// Returns how a read differs from the write that installed the secret.
+fn difference(
     installer: &Effect<'_>,
-    sight: &Sight<'_>,
-    seen: &Seen,
+    observation: &Observation<'_>,
+    seen: &LoadedSession,
     tolerance: u64,
 ) -> Option<String> {
     let rotation = installer.call.rotation();
@@ -281,9 +307,10 @@ fn unlike(
         (None, None) => None,
         (Some((former, left)), Some(grace)) => {
             let left = left * 1_000_000;
-            let told = (sight.begin().saturating_add(left), sight.end().saturating_add(left));
-            let fits =
-                installer.call.secret() == Some(former) && meet(told, until(grace), tolerance);
+            let reported =
+                (observation.begin().saturating_add(left), observation.end().saturating_add(left));
+            let fits = installer.call.secret() == Some(former)
+                && overlap(reported, until(grace), tolerance);
             (!fits).then(|| {
                 format!(
                     "shows {former} as the former secret for {} ms, which fits no rotation",
@@ -292,8 +319,9 @@ fn unlike(
             })
         }
         (None, Some(grace)) => {
-            let is_over = until(grace).0 <= sight.end().saturating_add(tolerance);
-            (!is_over).then(|| "shows no former secret, whose grace is not over".to_owned())
+            let is_over = until(grace).0 <= observation.end().saturating_add(tolerance);
+            (!is_over)
+                .then(|| "shows no former secret, although its grace has not ended".to_owned())
         }
         (Some((former, _)), None) => {
             Some(format!("shows {former} as the former secret after a rotation without a grace"))

@@ -1,21 +1,21 @@
-//! All that a history tells of one session.
+//! All calls of one session, and what their answers show.
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::history::{Answer, Call, Fate, Op, Seen, Write};
+use crate::history::{Answer, Call, CallOutcome, LoadedSession, Op, Write};
 
-/// One session. It keeps its key for its whole life.
+/// One session. Its key does not change.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     pub(super) key: &'a str,
     /// The writes that were not refused.
     pub(super) effects: Vec<Effect<'a>>,
-    /// What answers show, in the order of the calls' beginnings.
-    pub(super) sights: Vec<Sight<'a>>,
-    /// When the session was certainly there for the first time, and the call that proves it.
-    pub(super) born: Option<(u64, &'a Call)>,
-    /// The deletions that ended it or may have.
-    pub(super) ends: Vec<&'a Call>,
+    /// What the answers show, in the order of the calls' beginnings.
+    pub(super) observations: Vec<Observation<'a>>,
+    /// The first time by which the session certainly existed, and the call that proves it.
+    pub(super) alive_since: Option<(u64, &'a Call)>,
+    /// The deletions that ended the session or may have ended it.
+    pub(super) deletions: Vec<&'a Call>,
 }
 
 /// A write that was not refused.
@@ -23,39 +23,39 @@ pub(super) struct Session<'a> {
 pub(super) struct Effect<'a> {
     pub(super) call: &'a Call,
     pub(super) write: &'a Write,
-    /// It had taken effect by then; `u64::MAX` if it may yet.
+    /// The write had taken effect by this time. `u64::MAX` if it may still take effect.
     pub(super) end: u64,
-    /// The version that it made, if its answer told.
+    /// The version that the write made, if its answer shows it.
     pub(super) version: Option<u64>,
-    /// The version that it made, at most.
+    /// The highest version that the write can have made.
     pub(super) bound: u64,
 }
 
 /// What one answer shows of the session.
 #[expect(
     clippy::option_option,
-    reason = "an answer that tells nothing and a session without a user are two things"
+    reason = "an answer without the value and a session without a user are two cases"
 )]
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sight<'a> {
+pub(super) struct Observation<'a> {
     pub(super) call: &'a Call,
-    /// Whether the session lived.
+    /// Whether the session was alive.
     pub(super) alive: bool,
     /// The secret that was the current one.
     pub(super) secret: Option<&'a str>,
-    /// The version, where the answer tells it.
+    /// The version, if the answer shows it.
     pub(super) version: Option<u64>,
-    /// Life and age in milliseconds, where the answer tells them.
+    /// Remaining life and age in milliseconds, if the answer shows them.
     pub(super) ttl: Option<u64>,
     pub(super) age: Option<u64>,
-    /// The age of the sign-in in milliseconds, where the answer tells it; `Some(None)` without a
-    /// user.
+    /// The time since the sign-in in milliseconds, if the answer shows it. `Some(None)` for a
+    /// session without a user.
     pub(super) authenticated: Option<Option<u64>>,
-    /// The whole record, where it was read.
-    pub(super) seen: Option<&'a Seen>,
+    /// The whole record, if the call was a read.
+    pub(super) seen: Option<&'a LoadedSession>,
 }
 
-/// Sorts a history by sessions.
+/// Groups the calls of a history by session.
 pub(super) fn sessions(calls: &[Call]) -> Vec<Session<'_>> {
     let mut found: BTreeMap<&str, Session<'_>> = BTreeMap::new();
     for call in calls {
@@ -66,13 +66,13 @@ pub(super) fn sessions(calls: &[Call]) -> Vec<Session<'_>> {
     for call in calls {
         let Some(Answer::Listed(shown)) = &call.answer else { continue };
         for one in shown {
-            // A key that no call ever used is reported elsewhere.
+            // `index::check_lists` reports a key that no call used.
             if let Some(session) = found.get_mut(one.key.as_str()) {
                 let authenticated = Some(Some(one.authenticated));
-                session.sights.push(Sight {
+                session.observations.push(Observation {
                     ttl: Some(one.ttl),
                     authenticated,
-                    ..Sight::bare(call, true)
+                    ..Observation::bare(call, true)
                 });
             }
         }
@@ -82,7 +82,7 @@ pub(super) fn sessions(calls: &[Call]) -> Vec<Session<'_>> {
     found
 }
 
-impl<'a> Sight<'a> {
+impl<'a> Observation<'a> {
     pub(super) fn bare(call: &'a Call, alive: bool) -> Self {
         Self {
             call,
@@ -107,20 +107,26 @@ impl<'a> Sight<'a> {
 
 impl<'a> Session<'a> {
     fn new(key: &'a str) -> Self {
-        Self { key, effects: Vec::new(), sights: Vec::new(), born: None, ends: Vec::new() }
+        Self {
+            key,
+            effects: Vec::new(),
+            observations: Vec::new(),
+            alive_since: None,
+            deletions: Vec::new(),
+        }
     }
 
     fn take(&mut self, call: &'a Call) {
-        let bare = |alive| Sight::bare(call, alive);
-        let sight = match call.answer.as_ref() {
+        let bare = |alive| Observation::bare(call, alive);
+        let observation = match call.answer.as_ref() {
             Some(Answer::New) => {
-                Some(Sight { version: Some(1), secret: call.secret(), ..bare(true) })
+                Some(Observation { version: Some(1), secret: call.secret(), ..bare(true) })
             }
             Some(Answer::Taken | Answer::Superseded | Answer::Deleted(true)) => Some(bare(true)),
-            // `Superseded` comes before `Conflict`, so the secret was the current one.
-            Some(Answer::Conflict) => Some(Sight { secret: call.secret(), ..bare(true) }),
+            // The store compares the secret before the guard, so the secret was the current one.
+            Some(Answer::Conflict) => Some(Observation { secret: call.secret(), ..bare(true) }),
             Some(Answer::Absent | Answer::Gone | Answer::Deleted(false)) => Some(bare(false)),
-            Some(Answer::Found(seen)) => Some(Sight {
+            Some(Answer::Found(seen)) => Some(Observation {
                 secret: Some(&seen.secret),
                 version: Some(seen.version),
                 ttl: Some(seen.ttl),
@@ -129,7 +135,7 @@ impl<'a> Session<'a> {
                 seen: Some(seen),
                 ..bare(true)
             }),
-            Some(Answer::Done { version, age, authenticated, ttl, .. }) => Some(Sight {
+            Some(Answer::Done { version, age, authenticated, ttl, .. }) => Some(Observation {
                 secret: call.secret(),
                 version: Some(*version),
                 ttl: Some(*ttl),
@@ -139,8 +145,8 @@ impl<'a> Session<'a> {
             }),
             _ => None,
         };
-        self.sights.extend(sight);
-        if call.fate() == Fate::Refused {
+        self.observations.extend(observation);
+        if call.outcome() == CallOutcome::Refused {
             return;
         }
         match &call.op {
@@ -154,23 +160,28 @@ impl<'a> Session<'a> {
             }
             // A deletion that found nothing ended nothing.
             Op::Delete { .. } if call.answer != Some(Answer::Deleted(false)) => {
-                self.ends.push(call);
+                self.deletions.push(call);
             }
             _ => {}
         }
     }
 
     fn push_effect(&mut self, call: &'a Call, write: &'a Write, version: Option<u64>) {
-        let version = version.filter(|_| call.fate() == Fate::Happened);
-        let end = if call.fate() == Fate::Happened { call.end_or_never() } else { u64::MAX };
+        let version = version.filter(|_| call.outcome() == CallOutcome::Happened);
+        let end =
+            if call.outcome() == CallOutcome::Happened { call.end_or_never() } else { u64::MAX };
         self.effects.push(Effect { call, write, end, version, bound: version.unwrap_or(u64::MAX) });
     }
 
-    /// Values and secrets that answers show prove writes whose own answer is not known.
+    /// Values and secrets in answers prove writes whose own answers are missing.
     fn conclude(&mut self) {
-        self.sights.sort_by_key(Sight::begin);
-        let alive = self.sights.iter().filter(|sight| sight.alive).min_by_key(|sight| sight.end());
-        self.born = alive.map(|sight| (sight.end(), sight.call));
+        self.observations.sort_by_key(Observation::begin);
+        let alive = self
+            .observations
+            .iter()
+            .filter(|observation| observation.alive)
+            .min_by_key(|observation| observation.end());
+        self.alive_since = alive.map(|observation| (observation.end(), observation.call));
         let mut writers: HashMap<&str, usize> = HashMap::new();
         let mut installers: HashMap<&str, usize> = HashMap::new();
         for (at, effect) in self.effects.iter().enumerate() {
@@ -178,25 +189,25 @@ impl<'a> Session<'a> {
             installers
                 .extend(effect.call.rotation().map(|rotation| (rotation.secret.as_str(), at)));
         }
-        for sight in &self.sights {
-            let values = sight.seen.iter().flat_map(|seen| seen.values.values());
+        for observation in &self.observations {
+            let values = observation.seen.iter().flat_map(|seen| seen.values.values());
             let wrote = values
                 .filter_map(|value| writers.get(value.as_str()))
-                .chain(sight.secret.and_then(|secret| installers.get(secret)));
+                .chain(observation.secret.and_then(|secret| installers.get(secret)));
             for at in wrote {
                 let effect = &mut self.effects[*at];
-                effect.end = effect.end.min(sight.end());
-                effect.bound = effect.bound.min(sight.version.unwrap_or(u64::MAX));
+                effect.end = effect.end.min(observation.end());
+                effect.bound = effect.bound.min(observation.version.unwrap_or(u64::MAX));
             }
         }
     }
 
-    /// The creations that were not refused; a creation may have been tried twice.
+    /// Returns the creations that were not refused. A key may have several.
     pub(super) fn creations(&self) -> impl Iterator<Item = &Effect<'a>> {
         self.effects.iter().filter(|effect| matches!(effect.call.op, Op::Create { .. }))
     }
 
-    /// The writes that say who is signed in and since which generation, in any order.
+    /// Returns the writes that set the principal and the generation of the sign-in, in any order.
     pub(super) fn sign_ins(&self) -> impl Iterator<Item = (&'a Call, u64, u64, SignedIn<'a>)> {
         self.effects.iter().filter_map(|effect| {
             let principal = match (&effect.write.principal, &effect.call.op) {
@@ -204,22 +215,22 @@ impl<'a> Session<'a> {
                 (None, Op::Create { .. }) => None,
                 _ => return None,
             };
-            // A new session begins at generation 0.
+            // A new session starts at generation 0.
             let since =
                 principal.and(effect.call.rotation()).map_or(0, |rotation| rotation.generation);
             Some((effect.call, effect.call.begin, effect.end, SignedIn { principal, since }))
         })
     }
 
-    /// The writes that say how long it lives, in milliseconds.
-    pub(super) fn lives(&self) -> impl Iterator<Item = (&'a Call, u64, u64, u64)> {
+    /// Returns the writes that set the remaining life, in milliseconds.
+    pub(super) fn ttls(&self) -> impl Iterator<Item = (&'a Call, u64, u64, u64)> {
         self.effects.iter().filter_map(|effect| {
             Some((effect.call, effect.call.begin, effect.end, effect.write.ttl?))
         })
     }
 }
 
-/// Who is signed in, and since which generation.
+/// The signed-in principal, and the generation of the sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SignedIn<'a> {
     pub(super) principal: Option<&'a str>,

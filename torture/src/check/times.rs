@@ -1,20 +1,21 @@
-//! A session dies at its deadline, and the ages and lives that answers tell are right.
+//! The laws of times: a session ends at its deadline, and answers show its ages and remaining life
+//! correctly.
 
 use std::collections::HashMap;
 
 use super::{
     register::Register,
-    session::{Effect, Session, Sight},
+    session::{Effect, Observation, Session},
     violation::{Law, Verdict, Violation},
 };
 
-/// Nanoseconds in a millisecond, in which stores tell times.
+/// Nanoseconds in a millisecond, the unit of the times in answers.
 const MILLISECOND: u64 = 1_000_000;
 
 pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict) {
-    let lives = Register::new(session.lives());
+    let ttls = Register::new(session.ttls());
     let sign_ins = Register::new(session.sign_ins());
-    let births: Vec<_> =
+    let creations: Vec<_> =
         session.creations().map(|effect| (effect.call.begin, effect.end)).collect();
     // The rotation that installed each secret.
     let rotations: HashMap<&str, &Effect<'_>> = session
@@ -22,110 +23,134 @@ pub(super) fn check(session: &Session<'_>, tolerance: u64, verdict: &mut Verdict
         .iter()
         .filter_map(|effect| Some((effect.call.rotation()?.secret.as_str(), effect)))
         .collect();
-    for sight in session.sights.iter().filter(|sight| sight.alive) {
+    for observation in session.observations.iter().filter(|observation| observation.alive) {
         let writes_of_life =
-            || lives.possible(sight.begin(), sight.end()).map(|entry| entry.call.id);
-        verdict.ask(after_deadline(session, sight, &lives, tolerance));
-        if let Some(ttl) = sight.ttl {
-            // When the session ends by this answer.
-            let told =
-                (sight.begin() + ttl * MILLISECOND, sight.end().saturating_add(ttl * MILLISECOND));
-            let mut deadlines = lives.possible(sight.begin(), sight.end()).map(|entry| {
-                let life = entry.value * MILLISECOND;
-                (entry.begin.saturating_add(life), entry.end.saturating_add(life))
-            });
-            let text = || format!("is told to live for {ttl} ms, which fits no write of its life");
-            let fits = deadlines.any(|deadline| meet(told, deadline, tolerance));
-            verdict.ask(
-                (!fits).then(|| broken(session, sight, writes_of_life(), Law::ToldTime, &text())),
+            || ttls.possible(observation.begin(), observation.end()).map(|entry| entry.call.id);
+        verdict.record(after_deadline(session, observation, &ttls, tolerance));
+        if let Some(ttl) = observation.ttl {
+            // The span in which the session ends by this answer.
+            let reported = (
+                observation.begin() + ttl * MILLISECOND,
+                observation.end().saturating_add(ttl * MILLISECOND),
+            );
+            let mut deadlines =
+                ttls.possible(observation.begin(), observation.end()).map(|entry| {
+                    let life = entry.value * MILLISECOND;
+                    (entry.begin.saturating_add(life), entry.end.saturating_add(life))
+                });
+            let text = || format!("has {ttl} ms to live by this answer, which fits no write");
+            let fits = deadlines.any(|deadline| overlap(reported, deadline, tolerance));
+            verdict.record(
+                (!fits).then(|| {
+                    broken(session, observation, writes_of_life(), Law::WrongTime, &text())
+                }),
             );
         }
-        if let Some(age) = sight.age {
-            let text = || format!("is told to be {age} ms old, which does not fit its creation");
-            let fits = births.iter().any(|birth| meet(ago(sight, age), *birth, tolerance));
-            verdict.ask(
-                (!fits).then(|| broken(session, sight, writes_of_life(), Law::ToldTime, &text())),
+        if let Some(age) = observation.age {
+            let text =
+                || format!("is {age} ms old by this answer, which does not fit its creation");
+            let fits = creations
+                .iter()
+                .any(|creation| overlap(ago(observation, age), *creation, tolerance));
+            verdict.record(
+                (!fits).then(|| {
+                    broken(session, observation, writes_of_life(), Law::WrongTime, &text())
+                }),
             );
         }
-        if let Some(authenticated) = sight.authenticated {
-            let possible = || sign_ins.possible(sight.begin(), sight.end());
+        if let Some(authenticated) = observation.authenticated {
+            let possible = || sign_ins.possible(observation.begin(), observation.end());
             let fits = possible().any(|entry| match (entry.value.principal, authenticated) {
-                (Some(_), Some(age)) => meet(ago(sight, age), (entry.begin, entry.end), tolerance),
+                (Some(_), Some(age)) => {
+                    overlap(ago(observation, age), (entry.begin, entry.end), tolerance)
+                }
                 (None, None) => true,
                 _ => false,
             });
             let text = || match authenticated {
-                Some(age) => format!("is told to be signed in for {age} ms, which fits no sign-in"),
-                None => "is told to have no user, and has one".to_owned(),
+                Some(age) => {
+                    format!("was signed in {age} ms ago by this answer, which fits no sign-in")
+                }
+                None => "has no user by this answer, but a user is signed in".to_owned(),
             };
-            verdict.ask((!fits).then(|| {
+            verdict.record((!fits).then(|| {
                 broken(
                     session,
-                    sight,
+                    observation,
                     possible().map(|entry| entry.call.id),
-                    Law::ToldTime,
+                    Law::WrongTime,
                     &text(),
                 )
             }));
         }
-        if let Some(seen) = sight.seen {
+        if let Some(seen) = observation.seen {
             let rotation = rotations.get(seen.secret.as_str());
-            let fits = |span: (u64, u64)| meet(ago(sight, seen.rotated), span, tolerance);
+            let fits = |span: (u64, u64)| overlap(ago(observation, seen.rotated), span, tolerance);
             let fits = rotation.map_or_else(
-                || births.iter().any(|birth| fits(*birth)),
+                || creations.iter().any(|creation| fits(*creation)),
                 |effect| fits((effect.call.begin, effect.end)),
             );
             let text = || {
                 format!(
-                    "is told to be rotated {} ms ago, which does not fit its secret",
+                    "was rotated {} ms ago by this answer, which does not fit its secret",
                     seen.rotated
                 )
             };
             let writes = rotation.into_iter().map(|effect| effect.call.id);
-            verdict.ask((!fits).then(|| broken(session, sight, writes, Law::ToldTime, &text())));
+            verdict.record(
+                (!fits).then(|| broken(session, observation, writes, Law::WrongTime, &text())),
+            );
         }
     }
 }
 
-/// When something happened that an answer tells to be so many milliseconds old.
-fn ago(sight: &Sight<'_>, age: u64) -> (u64, u64) {
-    (sight.begin().saturating_sub(age * MILLISECOND), sight.end().saturating_sub(age * MILLISECOND))
+/// The span in which an event took place that the answer reports as `age` milliseconds old.
+fn ago(observation: &Observation<'_>, age: u64) -> (u64, u64) {
+    (
+        observation.begin().saturating_sub(age * MILLISECOND),
+        observation.end().saturating_sub(age * MILLISECOND),
+    )
 }
 
 fn after_deadline(
     session: &Session<'_>,
-    sight: &Sight<'_>,
-    lives: &Register<'_, u64>,
+    observation: &Observation<'_>,
+    ttls: &Register<'_, u64>,
     tolerance: u64,
 ) -> Option<Violation> {
-    // The life that this call itself writes comes too late to save the session. A creation begins
-    // one.
-    let is_creation = session.creations().any(|effect| effect.call.id == sight.call.id);
+    // The life that the call itself writes cannot save an expired session. A creation starts a new
+    // session.
+    let is_creation = session.creations().any(|effect| effect.call.id == observation.call.id);
     let others = || {
-        lives
-            .possible(sight.begin(), sight.end())
-            .filter(|entry| is_creation || entry.call.id != sight.call.id)
+        ttls.possible(observation.begin(), observation.end())
+            .filter(|entry| is_creation || entry.call.id != observation.call.id)
     };
     let deadline =
         others().map(|entry| entry.end.saturating_add(entry.value * MILLISECOND)).max()?;
-    if deadline.saturating_add(tolerance) >= sight.begin() {
+    if deadline.saturating_add(tolerance) >= observation.begin() {
         return None;
     }
     let text = format!(
         "was seen alive {} ms after its deadline",
-        (sight.begin() - deadline) / MILLISECOND
+        (observation.begin() - deadline) / MILLISECOND
     );
-    Some(broken(session, sight, others().map(|entry| entry.call.id), Law::AfterDeadline, &text))
+    Some(broken(
+        session,
+        observation,
+        others().map(|entry| entry.call.id),
+        Law::AfterDeadline,
+        &text,
+    ))
 }
 
-/// Whether two spans of time have a moment in common, give or take.
-pub(super) fn meet(one: (u64, u64), other: (u64, u64), tolerance: u64) -> bool {
+/// Whether two spans overlap, within the tolerance.
+pub(super) fn overlap(one: (u64, u64), other: (u64, u64), tolerance: u64) -> bool {
     one.0 <= other.1.saturating_add(tolerance) && other.0 <= one.1.saturating_add(tolerance)
 }
 
 fn broken(
     session: &Session<'_>,
-    sight: &Sight<'_>,
+    observation: &Observation<'_>,
     writes: impl Iterator<Item = u64>,
     law: Law,
     text: &str,
@@ -134,7 +159,7 @@ fn broken(
         session.creations().map(|effect| effect.call.id).chain(writes).collect();
     calls.sort_unstable();
     calls.dedup();
-    calls.retain(|id| *id != sight.call.id);
-    calls.push(sight.call.id);
+    calls.retain(|id| *id != observation.call.id);
+    calls.push(observation.call.id);
     Violation { law, of: session.key.to_owned(), text: format!("{} {text}", session.key), calls }
 }

@@ -1,52 +1,52 @@
-//! Reads show what was written last.
+//! The laws of values: a read shows the last write.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     register::Register,
-    session::{Effect, Session, Sight},
+    session::{Effect, Observation, Session},
     violation::{Law, Verdict, Violation},
 };
-use crate::history::{Op, Seen};
+use crate::history::{LoadedSession, Op};
 
-/// Names of values begin with this, those of counters do not.
+/// The first letter of the names of values. Names of counters start with another letter.
 pub(super) const VALUE: char = 'v';
 
-/// What one write did to one name: its effect, and the value, if it left one.
-type Deed<'a, 'l> = (&'l Effect<'a>, Option<&'a str>);
+/// One write to one name: its effect, and the value if it left one.
+type ValueWrite<'a, 'l> = (&'l Effect<'a>, Option<&'a str>);
 
 pub(super) fn check(session: &Session<'_>, verdict: &mut Verdict) {
-    let mut deeds: BTreeMap<&str, Vec<Deed<'_, '_>>> = BTreeMap::new();
+    let mut writes: BTreeMap<&str, Vec<ValueWrite<'_, '_>>> = BTreeMap::new();
     let names: BTreeSet<&str> =
         session.effects.iter().flat_map(|effect| names_of(effect)).collect();
     for effect in &session.effects {
         let creates = matches!(effect.call.op, Op::Create { .. });
         for name in &names {
             let set = effect.write.set.get(*name).map(String::as_str);
-            // What a new session does not have was removed by its creation, so to speak.
+            // A creation removes every name that it does not set.
             if set.is_some() || creates || effect.write.remove.iter().any(|removed| removed == name)
             {
-                deeds.entry(name).or_default().push((effect, set));
+                writes.entry(name).or_default().push((effect, set));
             }
         }
     }
-    let columns: BTreeMap<&str, Column<'_, '_>> =
-        deeds.into_iter().map(|(name, deeds)| (name, Column::new(deeds))).collect();
+    let by_name: BTreeMap<&str, ValueWrites<'_, '_>> =
+        writes.into_iter().map(|(name, writes)| (name, ValueWrites::new(writes))).collect();
     let nothing = Vec::new();
-    for sight in &session.sights {
-        let Some(seen) = sight.seen else { continue };
-        for (name, column) in &columns {
-            verdict.ask(column.judge(session, sight, seen, name));
+    for observation in &session.observations {
+        let Some(seen) = observation.seen else { continue };
+        for (name, writes) in &by_name {
+            verdict.record(writes.check_read(session, observation, seen, name));
         }
         let unknown = seen
             .values
             .keys()
-            .filter(|name| name.starts_with(VALUE) && !columns.contains_key(name.as_str()));
+            .filter(|name| name.starts_with(VALUE) && !by_name.contains_key(name.as_str()));
         for name in unknown {
-            verdict.ask(Some(violation(
+            verdict.record(Some(violation(
                 Law::NeverWritten,
                 session,
-                sight,
+                observation,
                 format!("{name} was never set in this session"),
                 &nothing,
             )));
@@ -58,131 +58,154 @@ fn names_of<'l>(effect: &'l Effect<'_>) -> impl Iterator<Item = &'l str> {
     effect.write.set.keys().chain(&effect.write.remove).map(String::as_str)
 }
 
-/// All that was done to one name.
-struct Column<'a, 'l> {
-    deeds: Vec<Deed<'a, 'l>>,
-    /// Which deed set a value.
+/// All writes to one name.
+struct ValueWrites<'a, 'l> {
+    writes: Vec<ValueWrite<'a, 'l>>,
+    /// The index of the write that set each value.
     writers: HashMap<&'a str, usize>,
-    /// The deeds that left none.
+    /// The indexes of the writes that left no value.
     removals: Vec<usize>,
-    /// The deeds by real time.
+    /// The writes by real time.
     times: Register<'a, usize>,
-    /// The deeds by version, where that is known.
+    /// The writes by version, where the version is known.
     versions: Vec<(u64, usize)>,
 }
 
-impl<'a, 'l> Column<'a, 'l> {
-    fn new(deeds: Vec<Deed<'a, 'l>>) -> Self {
-        let places = || deeds.iter().enumerate();
-        let writers = places().filter_map(|(at, (_, value))| Some(((*value)?, at))).collect();
+impl<'a, 'l> ValueWrites<'a, 'l> {
+    fn new(writes: Vec<ValueWrite<'a, 'l>>) -> Self {
+        let indexed = || writes.iter().enumerate();
+        let writers = indexed().filter_map(|(at, (_, value))| Some(((*value)?, at))).collect();
         let removals =
-            places().filter(|(_, (_, value))| value.is_none()).map(|(at, _)| at).collect();
+            indexed().filter(|(_, (_, value))| value.is_none()).map(|(at, _)| at).collect();
         let times = Register::new(
-            places().map(|(at, (effect, _))| (effect.call, effect.call.begin, effect.end, at)),
+            indexed().map(|(at, (effect, _))| (effect.call, effect.call.begin, effect.end, at)),
         );
         let mut versions: Vec<_> =
-            places().filter_map(|(at, (effect, _))| Some((effect.version?, at))).collect();
+            indexed().filter_map(|(at, (effect, _))| Some((effect.version?, at))).collect();
         versions.sort_unstable();
-        Self { deeds, writers, removals, times, versions }
+        Self { writes, writers, removals, times, versions }
     }
 
-    /// What is wrong with what a read shows under this name.
-    fn judge(
+    /// Returns what is wrong with the value that a read shows for this name.
+    fn check_read(
         &self,
         session: &Session<'_>,
-        sight: &Sight<'_>,
-        seen: &Seen,
+        observation: &Observation<'_>,
+        seen: &LoadedSession,
         name: &str,
     ) -> Option<Violation> {
         let shown = seen.values.get(name).map(String::as_str);
         let text = shown.map_or_else(|| format!("no {name}"), |value| format!("{name} = {value}"));
-        // Whoever can have left it so.
+        // The write that may have left the shown value.
         let writer = match shown.map(|value| self.writers.get(value)) {
             Some(Some(writer)) => Some(*writer),
             Some(None) => {
                 let text = format!(
-                    "shows {text}, which no write of this session set, or one that was refused"
+                    "shows {text}, which no write of this session set, or only a refused one"
                 );
-                return Some(violation(Law::NeverWritten, session, sight, text, &[]));
+                return Some(violation(Law::NeverWritten, session, observation, text, &[]));
             }
             None => None,
         };
-        let could = writer.as_ref().map_or(self.removals.as_slice(), std::slice::from_ref);
-        if let Some(writer) = writer.map(|at| self.deeds[at].0)
-            && (writer.call.begin > sight.end()
+        let candidates = writer.as_ref().map_or(self.removals.as_slice(), std::slice::from_ref);
+        if let Some(writer) = writer.map(|at| self.writes[at].0)
+            && (writer.call.begin > observation.end()
                 || writer.version.is_some_and(|version| version > seen.version))
         {
             let text = format!("version {} shows {text}, which was written later", seen.version);
-            return Some(violation(Law::NeverWritten, session, sight, text, &[writer.call.id]));
+            return Some(violation(
+                Law::NeverWritten,
+                session,
+                observation,
+                text,
+                &[writer.call.id],
+            ));
         }
-        self.judge_version(session, sight, seen, could, &text)
-            .or_else(|| self.judge_time(session, sight, could, &text))
+        self.check_version(session, observation, seen, candidates, &text)
+            .or_else(|| self.check_time(session, observation, candidates, &text))
     }
 
-    /// It has to be the last write before the read's version, or one of which nobody knows the
-    /// version.
-    fn judge_version(
+    /// The shown value must come from the last write up to the version of the read, or from a write
+    /// with an unknown version.
+    fn check_version(
         &self,
         session: &Session<'_>,
-        sight: &Sight<'_>,
-        seen: &Seen,
-        could: &[usize],
+        observation: &Observation<'_>,
+        seen: &LoadedSession,
+        candidates: &[usize],
         text: &str,
     ) -> Option<Violation> {
         let until = self.versions.partition_point(|(version, _)| *version <= seen.version);
         let (version, last) = *self.versions[..until].last()?;
         let is_last = |at: usize| {
-            let effect = self.deeds[at].0;
+            let effect = self.writes[at].0;
             at == last
                 || (effect.version.is_none()
                     && effect.bound > version
-                    && effect.call.begin <= sight.end())
+                    && effect.call.begin <= observation.end())
         };
-        if could.iter().any(|at| is_last(*at)) {
+        if candidates.iter().any(|at| is_last(*at)) {
             return None;
         }
         let text =
-            format!("version {} shows {text}, and version {version} wrote that name", seen.version);
-        Some(violation(Law::LostWrite, session, sight, text, &self.ids(could, last)))
+            format!("version {} shows {text}, but version {version} wrote that name", seen.version);
+        Some(violation(Law::LostWrite, session, observation, text, &self.ids(candidates, last)))
     }
 
-    /// It has to be a write that nothing has certainly overwritten.
-    fn judge_time(
+    /// The shown value must come from a write that no later write has certainly replaced.
+    fn check_time(
         &self,
         session: &Session<'_>,
-        sight: &Sight<'_>,
-        could: &[usize],
+        observation: &Observation<'_>,
+        candidates: &[usize],
         text: &str,
     ) -> Option<Violation> {
-        let fits = |at: usize| could.binary_search(&at).is_ok();
-        if self.times.possible(sight.begin(), sight.end()).any(|entry| fits(entry.value)) {
+        let fits = |at: usize| candidates.binary_search(&at).is_ok();
+        if self
+            .times
+            .possible(observation.begin(), observation.end())
+            .any(|entry| fits(entry.value))
+        {
             return None;
         }
         let overwritten = self.times.all().filter(|entry| fits(entry.value));
-        let last =
-            overwritten.filter_map(|entry| self.times.successor(entry, sight.begin())).last()?;
-        let text = format!("shows {text}, which was overwritten before this began");
-        Some(violation(Law::LostWrite, session, sight, text, &self.ids(could, last.value)))
+        let last = overwritten
+            .filter_map(|entry| self.times.successor(entry, observation.begin()))
+            .last()?;
+        let text = format!("shows {text}, which was overwritten before this call began");
+        Some(violation(
+            Law::LostWrite,
+            session,
+            observation,
+            text,
+            &self.ids(candidates, last.value),
+        ))
     }
 
-    fn ids(&self, could: &[usize], last: usize) -> Vec<u64> {
-        // Of many removals the last few tell enough.
-        could.iter().rev().take(3).chain([&last]).map(|at| self.deeds[*at].0.call.id).collect()
+    fn ids(&self, candidates: &[usize], last: usize) -> Vec<u64> {
+        // The last three removals are enough for a report.
+        candidates
+            .iter()
+            .rev()
+            .take(3)
+            .chain([&last])
+            .map(|at| self.writes[*at].0.call.id)
+            .collect()
     }
 }
 
 fn violation(
     law: Law,
     session: &Session<'_>,
-    sight: &Sight<'_>,
+    observation: &Observation<'_>,
     text: String,
     others: &[u64],
 ) -> Violation {
-    let births = session.creations().map(|effect| effect.call.id);
-    let mut calls: Vec<_> = births.chain(others.iter().copied()).collect();
+    let creations = session.creations().map(|effect| effect.call.id);
+    let mut calls: Vec<_> = creations.chain(others.iter().copied()).collect();
     calls.sort_unstable();
     calls.dedup();
-    calls.retain(|id| *id != sight.call.id);
-    calls.push(sight.call.id);
+    calls.retain(|id| *id != observation.call.id);
+    calls.push(observation.call.id);
     Violation { law, of: session.key.to_owned(), text, calls }
 }

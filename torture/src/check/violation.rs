@@ -2,67 +2,66 @@
 
 use std::fmt;
 
-/// Which law was broken.
+/// A law of the session stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Law {
-    /// A session that has ended was seen alive.
+    /// A session that had ended was seen alive.
     Resurrection,
-    /// A session was made twice: a creation changed a live one.
-    TwoBirths,
-    /// Two deletions each ended the session.
-    TwoEnds,
-    /// Two rotations each replaced one secret.
-    TwoRotations,
-    /// A secret was the current one after it had been replaced.
+    /// Two creations made the same session.
+    CreatedTwice,
+    /// Two deletions ended the same session.
+    DeletedTwice,
+    /// Two rotations replaced the same secret.
+    RotatedTwice,
+    /// The store accepted or showed a secret after another secret had replaced it.
     SupersededAccepted,
-    /// A commit was superseded, and no rotation explains it.
+    /// The store refused a commit as superseded, and no rotation explains it.
     SupersededWrongly,
-    /// A deletion ended a session that its claim does not reach, or did not end one that it
-    /// reaches.
+    /// A deletion ended a session that its claim does not reach, or kept one that it reaches.
     Claim,
     /// A read shows a principal, a generation or a former secret that fits no write.
     Identity,
-    /// A session is not there, and nothing that was asked explains it.
-    Loss,
-    /// A read does not show what was written last.
+    /// A session is missing, and no call explains it.
+    LostSession,
+    /// A read does not show the last write.
     LostWrite,
-    /// A read shows what nobody wrote, or what was refused.
+    /// A read shows a value that no write set, or that was refused.
     NeverWritten,
-    /// A counter holds less than was added.
+    /// A counter holds less than the sum of the additions.
     LostAdd,
-    /// A counter holds more than was added.
+    /// A counter holds more than the sum of the additions.
     SurplusAdd,
-    /// A version went back, was given twice, or grew without a change.
+    /// A version went back, was made twice, or grew without a change.
     Version,
-    /// A commit took effect under a version that was not the record's, or was refused without a
+    /// A commit took effect under a version that the record did not have, or conflicted without a
     /// reason.
     Guard,
     /// A session was seen after its deadline.
     AfterDeadline,
-    /// The life or the age that was told is not the record's.
-    ToldTime,
+    /// The life or an age in an answer fits no write.
+    WrongTime,
     /// A list lacks a live session of its principal.
     MissingInList,
     /// A list shows a session of another principal.
     ForeignInList,
     /// A list shows a session twice.
     ListedTwice,
-    /// A call was refused, or a record could not be read, for no reason that was asked for.
+    /// The store refused a valid call, or reported a record as unreadable.
     Refused,
     /// A call took far longer than its deadline.
     Overdue,
 }
 
-/// A law that was broken, and the calls that prove it.
+/// A broken law, and the calls that prove it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Violation {
-    /// The law.
+    /// The broken law.
     pub law: Law,
-    /// The key of the session, or a principal.
+    /// The key of the session, the name of the principal, or the name of the client.
     pub of: String,
-    /// What came, and what was due.
+    /// What the store answered, and what was expected.
     pub text: String,
-    /// The calls that prove it; the last is where it shows.
+    /// The ids of the calls that prove it. The last one shows the violation.
     pub calls: Vec<u64>,
 }
 
@@ -70,14 +69,14 @@ impl fmt::Display for Law {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resurrection => "resurrection",
-            Self::TwoBirths => "two births",
-            Self::TwoEnds => "two ends",
-            Self::TwoRotations => "two rotations",
+            Self::CreatedTwice => "two creations",
+            Self::DeletedTwice => "deleted twice",
+            Self::RotatedTwice => "rotated twice",
             Self::SupersededAccepted => "superseded accepted",
             Self::SupersededWrongly => "superseded wrongly",
             Self::Claim => "claim",
             Self::Identity => "identity",
-            Self::Loss => "loss",
+            Self::LostSession => "lost session",
             Self::LostWrite => "lost write",
             Self::NeverWritten => "never written",
             Self::LostAdd => "lost add",
@@ -85,7 +84,7 @@ impl fmt::Display for Law {
             Self::Version => "version",
             Self::Guard => "guard",
             Self::AfterDeadline => "after deadline",
-            Self::ToldTime => "told time",
+            Self::WrongTime => "wrong time",
             Self::MissingInList => "missing in list",
             Self::ForeignInList => "foreign in list",
             Self::ListedTwice => "listed twice",
@@ -95,24 +94,24 @@ impl fmt::Display for Law {
     }
 }
 
-/// What was checked, and what was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdict {
-    /// How many single questions were asked of the history.
+    /// The number of single checks.
     pub checks: u64,
-    /// What was broken.
+    /// The violations.
     pub violations: Vec<Violation>,
-    /// How many more there would be if what a store shows were always on disk. None of them is
-    /// about what was acknowledged.
+    /// The number of further violations if every shown value had been on disk. None of them
+    /// concerns an acknowledged write.
     pub taken_back: usize,
-    /// What was acknowledged and undone by a failover, of a store that documents it. None of them
-    /// is among the violations, and none of the violations is explained by a failover.
+    /// Acknowledged writes that a failover lost, for a store that documents such losses. They are
+    /// not among the violations.
     pub undone: Vec<Violation>,
 }
 
 impl Verdict {
-    /// One question: `broken` tells what is wrong, if anything is.
-    pub(super) fn ask(&mut self, broken: Option<Violation>) {
+    /// Counts one check, and records the violation if there is one.
+    pub(super) fn record(&mut self, broken: Option<Violation>) {
         self.checks += 1;
         self.violations.extend(broken);
     }

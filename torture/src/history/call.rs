@@ -1,4 +1,4 @@
-//! One call.
+//! One call to a store, with its answer.
 
 use std::collections::BTreeMap;
 
@@ -7,204 +7,203 @@ use serde::{Deserialize, Serialize};
 /// One call to a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// Its number in the history.
+    /// The number of the call in the history.
     pub id: u64,
-    /// Who made it, as `w1.2/c0`: worker 1 in its second life, its client 0.
+    /// The client that made the call. `w1.2/c0` is client 0 of worker 1 after two restarts.
     pub by: String,
-    /// When it was about to be made, in nanoseconds of [`now`](super::now).
+    /// The time just before the call, in nanoseconds of [`now`](super::now).
     pub begin: u64,
-    /// When its answer was there; `None` if its process did not live to see it.
+    /// The time of the answer. `None` if the process ended before the answer.
     pub end: Option<u64>,
-    /// What was asked.
+    /// The request.
     pub op: Op,
-    /// What came back.
+    /// The answer.
     pub answer: Option<Answer>,
 }
 
-/// What is asked of a store.
+/// A request to a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
-    /// A new session.
+    /// Creates a session.
     Create {
-        /// Its key.
+        /// The key of the session.
         key: String,
-        /// Its secret.
+        /// The first secret.
         secret: String,
-        /// What it starts with.
+        /// The first content.
         write: Write,
     },
-    /// A read.
+    /// Reads a session.
     Load {
-        /// Whose.
+        /// The key of the session.
         key: String,
     },
-    /// A commit.
+    /// Commits changes to a session.
     Commit {
-        /// Of which session.
+        /// The key of the session.
         key: String,
-        /// The secret of the request.
+        /// The secret that the request comes with.
         secret: String,
         /// The version that the record must have.
         guard: Option<u64>,
-        /// What it changes.
+        /// The changes.
         write: Write,
-        /// The secret that it installs.
+        /// The rotation, if the commit rotates the secret.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rotate: Option<Rotate>,
     },
-    /// The end of a session.
+    /// Deletes a session.
     Delete {
-        /// Which.
+        /// The key of the session.
         key: String,
-        /// The generation of the claim; `None` claims any session.
+        /// The generation of the claim. `None` claims any session.
         claim: Option<u32>,
     },
-    /// The sessions of a principal, all pages.
+    /// Lists the sessions of a principal, all pages.
     List {
-        /// Whose.
+        /// The principal.
         principal: String,
     },
-    /// The end of all sessions of a principal.
+    /// Ends all sessions of a principal.
     Revoke {
-        /// Whose.
+        /// The principal.
         principal: String,
-        /// The one that stays.
+        /// The key of the session that stays.
         except: Option<String>,
     },
 }
 
-/// A new secret.
+/// A rotation: the secret that replaces the current one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotate {
-    /// The secret. Each is written once in a history.
+    /// The new secret. Each secret occurs in one write of a history.
     pub secret: String,
-    /// Its generation.
+    /// The generation of the new secret.
     pub generation: u32,
-    /// For how many milliseconds the former secret may still read.
+    /// The time in milliseconds for which the former secret may still read.
     pub grace: Option<u64>,
 }
 
-/// What a creation or a commit writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The changes of a creation or a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Write {
-    /// Values that are set; each is written once in a history, so that who reads it knows which
-    /// write it was.
+    /// Values to set. Each value occurs in one write of a history, so a read identifies its write.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
-    /// Values that are removed.
+    /// Names of values to remove.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
-    /// Counters that grow, and by how much: never by less than 1.
+    /// Counters and the amounts to add. Each amount is at least 1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub add: BTreeMap<String, i64>,
-    /// Who is signed in from now on: `Some(None)` is nobody.
+    /// The new principal. `Some(None)` signs the user out.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "nested")]
     pub principal: Option<Option<String>>,
-    /// How long it lives from now on, in milliseconds.
+    /// The new remaining life, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
 }
 
-/// What a store answers.
+/// The answer of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// To a creation: it is there.
+    /// The creation made the session.
     New,
-    /// To a creation: the key was taken.
+    /// The creation found the key in use.
     Taken,
-    /// To a read.
-    Found(Seen),
-    /// To a read: there is no live session.
+    /// The read found the session.
+    Found(LoadedSession),
+    /// The read found no live session.
     Absent,
-    /// To a commit: done.
+    /// The commit took effect.
     Done {
-        /// The version now.
+        /// The version after the commit.
         version: u64,
-        /// What the counters came to.
+        /// The sums of the counters that the commit added to.
         added: BTreeMap<String, i64>,
-        /// How long ago the session was created, in milliseconds.
+        /// Milliseconds since the session was created.
         age: u64,
-        /// How long ago the user signed in, in milliseconds; `None` without a user.
+        /// Milliseconds since the user signed in. `None` without a user.
         authenticated: Option<u64>,
-        /// How long it lives from now, in milliseconds.
+        /// The remaining life, in milliseconds.
         ttl: u64,
     },
-    /// To a commit: the guard did not hold.
+    /// The guard of the commit did not hold.
     Conflict,
-    /// To a commit: the session has another secret. To a deletion: its claim does not reach the
-    /// session.
+    /// The session has another secret than the commit, or the claim of the deletion does not reach
+    /// the session.
     Superseded,
-    /// To a commit: there is no live session.
+    /// The commit found no live session.
     Gone,
-    /// To a deletion: whether one was there.
+    /// The deletion was made. `true` if it ended a session.
     Deleted(bool),
-    /// To a list.
-    Listed(Vec<Shown>),
-    /// To a revocation: how many there were.
+    /// The sessions in the list.
+    Listed(Vec<ListedSession>),
+    /// The number of sessions that the revocation ended.
     Revoked(u64),
-    /// Refused; nothing changed.
+    /// The store refused the call, and nothing changed.
     Rejected(String),
-    /// The record cannot be read.
+    /// The record is unreadable.
     Corrupt(String),
-    /// No answer: whatever was asked may have happened, or may yet.
+    /// The call failed without an answer. It may have taken effect, or may still do so.
     Unknown(String),
 }
 
 /// A session as a read shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
-    /// Its values, counters among them, as JSON text.
+pub struct LoadedSession {
+    /// The values and counters, as JSON text.
     pub values: BTreeMap<String, String>,
-    /// Its version.
+    /// The version.
     pub version: u64,
-    /// Its current secret.
+    /// The current secret.
     pub secret: String,
     /// The generation of the secret.
     pub generation: u32,
-    /// The generation at which the user signed in; 0 without a user.
+    /// The generation at which the user signed in. 0 without a user.
     pub since: u32,
-    /// The former secret and for how many milliseconds it may still read.
+    /// The former secret, and the milliseconds for which it may still read.
     pub grace: Option<(String, u64)>,
-    /// Who is signed in.
+    /// The signed-in principal.
     pub principal: Option<String>,
-    /// How long ago it was created, in milliseconds.
+    /// Milliseconds since the session was created.
     pub age: u64,
-    /// How long ago the secret was rotated last, in milliseconds.
+    /// Milliseconds since the last rotation.
     pub rotated: u64,
-    /// How long ago the user signed in, in milliseconds; `None` without a user.
+    /// Milliseconds since the user signed in. `None` without a user.
     pub authenticated: Option<u64>,
-    /// How long it lives from now, in milliseconds.
+    /// The remaining life, in milliseconds.
     pub ttl: u64,
 }
 
 /// A session as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
-    /// Its key.
+pub struct ListedSession {
+    /// The key of the session.
     pub key: String,
-    /// How long ago the user signed in, in milliseconds.
+    /// Milliseconds since the user signed in.
     pub authenticated: u64,
-    /// How long it lives from now, in milliseconds.
+    /// The remaining life, in milliseconds.
     pub ttl: u64,
 }
 
-/// Whether what was asked happened.
+/// Whether a call took effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It did, before the answer.
+pub enum CallOutcome {
+    /// The call took effect before its answer.
     Happened,
-    /// It did not and will not.
+    /// The call did not take effect, and will not.
     Refused,
-    /// It may have, or may yet.
+    /// The call may have taken effect, or may still do so.
     Unknown,
 }
 
 impl Call {
-    /// Whether what was asked happened. A read always did, if it was answered.
+    /// Returns whether the call took effect. An answered read always did.
     #[must_use]
-    pub fn fate(&self) -> Fate {
+    pub fn outcome(&self) -> CallOutcome {
         match &self.answer {
-            None | Some(Answer::Unknown(_)) => Fate::Unknown,
+            None | Some(Answer::Unknown(_)) => CallOutcome::Unknown,
             Some(
                 Answer::Taken
                 | Answer::Conflict
@@ -212,12 +211,12 @@ impl Call {
                 | Answer::Gone
                 | Answer::Rejected(_)
                 | Answer::Corrupt(_),
-            ) => Fate::Refused,
-            Some(_) => Fate::Happened,
+            ) => CallOutcome::Refused,
+            Some(_) => CallOutcome::Happened,
         }
     }
 
-    /// The key that it is about, if it is about one.
+    /// Returns the key of the session that the call concerns. `None` for lists and revocations.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         match &self.op {
@@ -229,7 +228,7 @@ impl Call {
         }
     }
 
-    /// The secret that a creation or a commit comes with.
+    /// Returns the secret that a creation or a commit comes with.
     #[must_use]
     pub fn secret(&self) -> Option<&str> {
         match &self.op {
@@ -238,7 +237,7 @@ impl Call {
         }
     }
 
-    /// The secret that it installs.
+    /// Returns the rotation of a commit.
     #[must_use]
     pub fn rotation(&self) -> Option<&Rotate> {
         match &self.op {
@@ -247,14 +246,14 @@ impl Call {
         }
     }
 
-    /// When what was asked has happened, if it did: an answer that says nothing leaves it open for
-    /// all time.
+    /// Returns the time by which the call took effect, if it did. `u64::MAX` if the answer leaves
+    /// that open.
     #[must_use]
     pub fn settled(&self) -> u64 {
-        if self.fate() == Fate::Unknown { u64::MAX } else { self.end_or_never() }
+        if self.outcome() == CallOutcome::Unknown { u64::MAX } else { self.end_or_never() }
     }
 
-    /// When its answer was there, or the end of all time.
+    /// Returns the time of the answer, or `u64::MAX` without one.
     #[must_use]
     pub fn end_or_never(&self) -> u64 {
         self.end.unwrap_or(u64::MAX)
@@ -262,7 +261,7 @@ impl Call {
 }
 
 impl Write {
-    /// Whether it makes the version grow: a new life alone does not.
+    /// Returns whether the write makes a new version. A new remaining life alone does not.
     #[must_use]
     pub fn is_change(&self) -> bool {
         !self.set.is_empty()
@@ -272,11 +271,11 @@ impl Write {
     }
 }
 
-/// `Some(None)` is `null`, and `None` is not there at all.
+/// Serializes `Some(None)` as `null`, and omits `None`.
 mod nested {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[expect(clippy::option_option, clippy::ref_option, reason = "the form that serde asks for")]
+    #[expect(clippy::option_option, clippy::ref_option, reason = "serde requires this signature")]
     pub(super) fn serialize<S: Serializer>(
         value: &Option<Option<String>>,
         serializer: S,
@@ -284,7 +283,7 @@ mod nested {
         value.as_ref().and_then(Option::as_ref).serialize(serializer)
     }
 
-    #[expect(clippy::option_option, reason = "the form that serde asks for")]
+    #[expect(clippy::option_option, reason = "serde requires this signature")]
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Option<String>>, D::Error> {

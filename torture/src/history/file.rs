@@ -1,4 +1,4 @@
-//! A whole history, and the file that keeps it.
+//! A history and its file format.
 
 use std::{
     collections::HashMap,
@@ -9,83 +9,83 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, log::Line};
+use super::{Call, log::LogLine};
 
-/// All calls of a run, and what was done to the processes meanwhile.
+/// All calls of a run, and the faults during the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// Which store, without a password.
+    /// The store, without a password.
     pub store: String,
-    /// What chose the calls.
+    /// The seed that chose calls and faults.
     pub seed: u64,
-    /// When the run began, in nanoseconds of [`now`](super::now).
+    /// The start of the run, in nanoseconds of [`now`](super::now).
     pub start: u64,
-    /// By how much a store's clock may differ from ours, in milliseconds.
+    /// The largest difference between the store's clock and this machine's clock, in milliseconds.
     pub tolerance: u64,
-    /// For how long before its end, in milliseconds, a store that is killed may have shown what its
-    /// end takes back, because nobody had been told yet that it was written. 0 for a store that
-    /// shows nothing before it is on disk.
+    /// The milliseconds before a crash in which the store may have shown writes that were not yet
+    /// on disk. The crash may take them back, because the store had not acknowledged them. 0 for a
+    /// store that shows a write only after it is on disk.
     pub unsynced: u64,
-    /// What was done to the processes.
+    /// The faults during the run.
     pub faults: Vec<Fault>,
-    /// Which servers took over from others that had not yet passed on all that they had
-    /// acknowledged, in the order in which they did so. Empty for a store that waits until it
-    /// cannot be undone.
+    /// The failovers in which the former primary may have acknowledged writes that its successor
+    /// does not have, in their order. Empty for a store that waits for a majority.
     #[serde(default)]
     pub failovers: Vec<Failover>,
-    /// Whether a session and the list that it is in may be on different servers, so that a failover
-    /// undoes what is in one alone.
+    /// Whether a session and its list may be on different servers, so that a failover may undo one
+    /// of them alone.
     #[serde(default)]
     pub apart: bool,
-    /// The calls, in the order of their beginnings. In a file they follow, one a line.
+    /// The calls in the order of their beginnings. In the file each call is one line after this
+    /// header.
     #[serde(skip)]
     pub calls: Vec<Call>,
 }
 
-/// Something that was done to a process.
+/// A fault during the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// When it began, in nanoseconds of [`now`](super::now).
+    /// The beginning, in nanoseconds of [`now`](super::now).
     pub begin: u64,
-    /// When it was over.
+    /// The end.
     pub end: u64,
     /// Whether the store was killed.
     pub crash: bool,
-    /// What was done, for people.
+    /// The description for reports.
     pub what: String,
 }
 
-/// A server took over from another, and what that one served last may be undone.
+/// A failover after which writes of the former primary may be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failover {
-    /// By then nobody had taken over, in nanoseconds of [`now`](super::now): whatever was answered
-    /// before was answered by the former one.
+    /// The last time at which no other server had taken over, in nanoseconds of
+    /// [`now`](super::now). All answers before this time came from the former primary.
     pub until: u64,
-    /// When the former one may have served what its successor does not have: from here to there.
+    /// The spans in which the former primary may have served what its successor does not have.
     pub spans: Vec<(u64, u64)>,
-    /// Who from whom, for people.
+    /// The description for reports: the ports of both servers.
     pub what: String,
 }
 
-/// A history cannot be read.
+/// A failure to read a history.
 #[derive(Debug)]
 pub enum HistoryError {
     /// The file cannot be read.
     Read(io::Error),
-    /// A line is not what it should be.
+    /// A line does not have the expected form.
     Line {
-        /// Which, from 1.
+        /// The number of the line, from 1.
         number: usize,
-        /// Why.
+        /// The reason.
         source: serde_json::Error,
     },
 }
 
 impl History {
-    /// Adds the calls that the log of one process tells of, and says how many.
+    /// Adds the calls from the log of one process, and returns how many there are.
     ///
     /// # Errors
-    /// If the file cannot be read, or a line that is not its last is no line of a log.
+    /// If the file cannot be read, or if a line other than the last one is malformed.
     pub fn add_log(&mut self, path: &Path) -> Result<usize, HistoryError> {
         let text = fs::read_to_string(path).map_err(HistoryError::Read)?;
         let mut places = HashMap::new();
@@ -93,17 +93,17 @@ impl History {
         for (at, line) in text.split_inclusive('\n').enumerate() {
             let line = match serde_json::from_str(line) {
                 Ok(line) => line,
-                // Its process was killed while it wrote: a call that it did not make, or an answer
-                // that nobody saw.
+                // The process was killed while it wrote the line. The line is the beginning of a
+                // call that was not made, or an answer that the process did not use.
                 Err(_) if !line.ends_with('\n') => break,
                 Err(source) => return Err(HistoryError::Line { number: at + 1, source }),
             };
             match line {
-                Line::Begin { id, by, at, op } => {
+                LogLine::Begin { id, by, at, op } => {
                     places.insert(id, self.calls.len());
                     self.calls.push(Call { id, by, begin: at, end: None, op, answer: None });
                 }
-                Line::End { id, at, answer } => {
+                LogLine::End { id, at, answer } => {
                     if let Some(place) = places.get(&id) {
                         let call = &mut self.calls[*place];
                         (call.end, call.answer) = (Some(at), Some(answer));
@@ -114,7 +114,7 @@ impl History {
         Ok(self.calls.len() - before)
     }
 
-    /// The same without calls.
+    /// Returns a copy without the calls.
     pub(crate) fn clone_head(&self) -> Self {
         let Self { store, seed, start, tolerance, unsynced, faults, failovers, apart, calls: _ } =
             self;
@@ -134,7 +134,7 @@ impl History {
         }
     }
 
-    /// Brings the calls into the order of their beginnings, and numbers them.
+    /// Sorts the calls by their beginnings, and numbers them.
     pub fn arrange(&mut self) {
         self.calls.sort_by_key(|call| call.begin);
         for (id, call) in (0..).zip(&mut self.calls) {
@@ -142,7 +142,7 @@ impl History {
         }
     }
 
-    /// Writes it down.
+    /// Writes the history to a file.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -157,10 +157,10 @@ impl History {
         file.flush()
     }
 
-    /// Reads what [`save`](Self::save) wrote.
+    /// Reads a file that [`save`](Self::save) wrote.
     ///
     /// # Errors
-    /// If the file cannot be read or is no history.
+    /// If the file cannot be read, or if a line is malformed.
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
         let text = fs::read_to_string(path).map_err(HistoryError::Read)?;
         let (head, calls) = text.split_once('\n').unwrap_or((&text, ""));
@@ -179,8 +179,8 @@ impl History {
 impl fmt::Display for HistoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(_) => f.write_str("the history cannot be read"),
-            Self::Line { number, .. } => write!(f, "line {number} is none of a history"),
+            Self::Read(_) => f.write_str("cannot read the history"),
+            Self::Line { number, .. } => write!(f, "line {number} of the history is malformed"),
         }
     }
 }

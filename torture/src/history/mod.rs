@@ -1,4 +1,4 @@
-//! What was asked of a store, what it answered, and when.
+//! The calls of a run: request, answer and times.
 
 mod call;
 mod clock;
@@ -6,8 +6,8 @@ mod file;
 mod log;
 
 pub use self::{
-    call::{Answer, Call, Fate, Op, Rotate, Seen, Shown, Write},
+    call::{Answer, Call, CallOutcome, ListedSession, LoadedSession, Op, Rotate, Write},
     clock::now,
     file::{Failover, Fault, History, HistoryError},
-    log::Log,
+    log::CallLog,
 };

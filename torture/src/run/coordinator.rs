@@ -1,81 +1,86 @@
-//! A whole run.
+//! A whole run, from the start of the store to the verdict.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::{
-    FaultKind, Faults, Plant, Site, Summary, WorkerSettings, client::Trouble, crew::Crew, fits,
-    nemesis::Nemesis, settle::settle, wire::Wire, worker::open,
+    FaultKind, Faults, PlantedBug, Summary, TargetStore, WorkerSettings, check_faults,
+    error::{BoxError, RunError},
+    final_reads::read_final_state,
+    nemesis::Nemesis,
+    packet_filter::PacketFilter,
+    worker::open,
+    workers::Workers,
 };
 use crate::{
     check::{Verdict, check},
     history::{History, now},
 };
 
-/// How long workers may take to end: their last calls have deadlines.
+/// The time in which workers must end after their last calls, which have deadlines.
 const END_WITHIN: Duration = Duration::from_mins(1);
 
-/// How a run is to be.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The program that workers run: this one.
+    /// The executable for the worker processes: this program.
     pub program: PathBuf,
-    /// A name of [`STORES`](super::STORES), or a URL.
+    /// A name from [`STORES`](super::STORES), or a URL.
     pub store: String,
-    /// How long calls are made.
+    /// The time during which the workers make calls.
     pub length: Duration,
-    /// How many worker processes there are.
+    /// The number of worker processes.
     pub workers: usize,
-    /// How many clients each of them has.
+    /// The number of clients in each worker.
     pub clients: usize,
-    /// What chooses calls and faults.
+    /// The seed for calls and faults.
     pub seed: u64,
-    /// What is done to the processes.
+    /// The kinds of faults to inject.
     pub faults: Faults,
-    /// A mistake to plant.
-    pub plant: Option<Plant>,
-    /// By how much the store's clock may differ from ours.
+    /// The bug to plant in the store.
+    pub plant: Option<PlantedBug>,
+    /// The largest difference between the store's clock and this machine's clock.
     pub tolerance: Duration,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// All that happened.
+    /// All calls and faults.
     pub history: History,
-    /// What it proves.
+    /// What the history proves.
     pub verdict: Verdict,
-    /// In numbers.
+    /// The run in numbers.
     pub summary: Summary,
 }
 
-/// A run that could not be made or finished. That is no verdict on the store.
-#[derive(Debug)]
-pub struct RunError(Trouble);
-
-/// Runs workers on a store, disturbs them, and checks what they have written down. `None` if there
-/// is no such store here: the output says why.
+/// Runs workers on a store, injects faults, and checks the recorded history. Returns `None` if the
+/// server is not available here, and prints the reason.
 ///
 /// # Errors
-/// [`RunError`] if the faults cannot be had here, if a process does not start or does not end, or
-/// if the store does not answer when all is over.
+/// [`RunError`] if a fault is not possible here, if a process does not start or does not end, or if
+/// the store does not answer after the last fault.
 ///
 /// # Panics
-/// If a server of our own does not start, or there is none and `REQUIRE_SERVICES` asks for it.
+/// If a server of this run does not start, or is missing although `REQUIRE_SERVICES` asks for it.
 pub async fn run(options: &Options) -> Result<Option<Outcome>, RunError> {
-    fits(&options.store, &options.faults)?;
-    let wire = options.faults.0.contains(&FaultKind::Cut).then(Wire::own).transpose()?;
+    check_faults(&options.store, &options.faults)?;
+    let filter = options
+        .faults
+        .0
+        .contains(&FaultKind::Cut)
+        .then(PacketFilter::of_own_namespace)
+        .transpose()?;
     let folder = tempfile::Builder::new().prefix("torture-").tempdir()?;
-    let Some(mut site) =
-        Site::open(&options.store, &options.program, folder.path(), options.plant).await?
+    let Some(mut target) =
+        TargetStore::open(&options.store, &options.program, folder.path(), options.plant).await?
     else {
         return Ok(None);
     };
-    let history = record(options, &mut site, wire, folder.path()).await?;
-    drop(site);
+    let history = record(options, &mut target, filter, folder.path()).await?;
+    drop(target);
     let verdict = check(&history);
     let summary = Summary::of(&history, &verdict);
     Ok(Some(Outcome { history, verdict, summary }))
@@ -83,41 +88,47 @@ pub async fn run(options: &Options) -> Result<Option<Outcome>, RunError> {
 
 async fn record(
     options: &Options,
-    site: &mut Site,
-    wire: Option<Wire>,
+    target: &mut TargetStore,
+    filter: Option<PacketFilter>,
     folder: &Path,
-) -> Result<History, Trouble> {
+) -> Result<History, BoxError> {
     let start = now();
     let until = start + u64::try_from(options.length.as_nanos())?;
     let run = format!("{:08x}", fastrand::u32(..));
-    let plant = site.plant_of_workers(options.plant);
+    let plant = target.bug_of_workers(options.plant);
     let settings = WorkerSettings {
-        url: site.url(),
+        url: target.url(),
         plant,
         log: PathBuf::new(),
-        board: folder.join("board"),
+        shared_keys: folder.join("shared_keys"),
         run: run.clone(),
         seed: options.seed,
         number: 0,
-        life: 0,
+        restarts: 0,
         clients: options.clients,
         until,
     };
-    let mut crew = Crew::start_all(&options.program, folder, settings, options.workers)?;
-    let faults =
-        Nemesis::new(options.seed, &options.faults, wire).rage(&mut crew, site, until).await?;
+    let mut workers = Workers::start_all(&options.program, folder, settings, options.workers)?;
+    let faults = Nemesis::new(options.seed, &options.faults, filter)
+        .run(&mut workers, target, until)
+        .await?;
     let begun = std::time::Instant::now();
-    while !crew.has_ended()? {
+    while !workers.has_ended()? {
         if begun.elapsed() > END_WITHIN {
-            return Err(format!("workers did not end within {END_WITHIN:?} after the last call that they were to make").into());
+            return Err(format!(
+                "the workers did not end within {END_WITHIN:?} after their last calls"
+            )
+            .into());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let tolerance = u64::try_from(options.tolerance.as_millis())?;
-    let unsynced = site.unsynced();
+    let unsynced = target.unsynced();
     let store = shown(&options.store);
-    let (failovers, apart) =
-        (Vec::new(), matches!(site, Site::Replicated(servers) if servers.is_apart()));
+    let (failovers, apart) = (
+        Vec::new(),
+        matches!(target, TargetStore::Replicated(servers) if servers.has_separate_lists()),
+    );
     let mut history = History {
         store,
         seed: options.seed,
@@ -129,24 +140,24 @@ async fn record(
         apart,
         calls: Vec::new(),
     };
-    for log in crew.logs() {
-        // A worker that was killed before its first call has none.
+    for log in workers.logs() {
+        // A worker that was killed before its first call has no log.
         if log.exists() {
             history.add_log(log)?;
         }
     }
     history.arrange();
     let last = folder.join("calls-end");
-    settle(open(&site.url(), plant, now()).await?, &history.calls, &run, &last).await?;
+    read_final_state(open(&target.url(), plant, now()).await?, &history.calls, &run, &last).await?;
     history.add_log(&last)?;
     history.arrange();
-    if let Site::Replicated(servers) = site {
+    if let TargetStore::Replicated(servers) = target {
         history.failovers = servers.failovers().await?;
     }
     Ok(history)
 }
 
-/// A store's name, or its URL without what may be a password.
+/// Returns the name of a store, or its URL without credentials and parameters.
 fn shown(store: &str) -> String {
     match store.split_once("://") {
         Some((scheme, rest)) => format!(
@@ -154,29 +165,5 @@ fn shown(store: &str) -> String {
             rest.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default()
         ),
         None => store.to_owned(),
-    }
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for RunError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
-}
-
-impl From<Trouble> for RunError {
-    fn from(trouble: Trouble) -> Self {
-        Self(trouble)
-    }
-}
-
-impl From<std::io::Error> for RunError {
-    fn from(error: std::io::Error) -> Self {
-        Self(error.into())
     }
 }

@@ -1,4 +1,4 @@
-//! What is done to the processes of a run.
+//! The kinds of faults.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -7,12 +7,12 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 pub enum FaultKind {
     /// A worker is killed and started again.
     Kill,
-    /// A worker or the store stands still for a while.
+    /// A worker or the store is stopped for a while and continues.
     Freeze,
-    /// The store is killed and started again with what it had acknowledged.
+    /// The store is killed and started again with the writes that it had acknowledged.
     Restart,
-    /// A primary is killed or stands still until another server has taken over, and comes back as
-    /// its replica.
+    /// A primary is killed or frozen until another server has taken over, and returns as its
+    /// replica.
     Failover,
     /// Packets to or from the store are dropped.
     Cut,
@@ -35,7 +35,7 @@ impl fmt::Display for FaultKind {
 }
 
 /// The kinds of faults of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Faults(pub BTreeSet<FaultKind>);
 
 impl FromStr for Faults {
@@ -47,7 +47,12 @@ impl FromStr for Faults {
         let kind = |name| {
             let found =
                 FaultKind::NAMES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
-            found.ok_or_else(|| format!("there is no fault {name:?}; there are kill, freeze, restart, failover, cut, and none"))
+            found.ok_or_else(|| {
+                format!(
+                    "unknown fault {name:?}; use any of kill, freeze, restart, failover and \
+                     cut, or none"
+                )
+            })
         };
         names.map(kind).collect::<Result<_, _>>().map(Self)
     }

@@ -1,35 +1,38 @@
-//! Running workers on a store, disturbing them, and writing down what happens.
+//! One run: worker processes make calls on a store while the program injects faults.
 
-mod board;
+mod buggy_store;
 mod client;
 mod coordinator;
-mod crew;
+mod downtime;
+mod error;
+mod failovers;
 mod faults;
+mod final_reads;
 mod namespace;
 mod nemesis;
 mod owner;
-mod plant;
-mod planted;
+mod packet_filter;
+mod planted_bug;
 mod recorder;
 mod replicated;
-mod settle;
-mod site;
+mod replication_monitor;
+mod shared_keys;
 mod steps;
 mod summary;
-mod takeovers;
-mod watch;
-mod wire;
+mod target_store;
 mod worker;
+mod workers;
 
 pub use self::{
-    coordinator::{Options, Outcome, RunError, run},
+    buggy_store::BuggyStore,
+    coordinator::{Options, Outcome, run},
+    error::RunError,
     faults::{FaultKind, Faults},
-    namespace::{NoNamespace, enter},
-    owner::{OwnerSettings, own},
-    plant::Plant,
-    planted::Planted,
-    replicated::Replicated,
-    site::{STORES, Site, fits},
+    namespace::{NamespaceError, enter_namespace},
+    owner::{OwnerSettings, run_owner},
+    planted_bug::PlantedBug,
+    replicated::ReplicatedServers,
     summary::Summary,
-    worker::{WorkerSettings, work},
+    target_store::{STORES, TargetStore, check_faults},
+    worker::{WorkerSettings, run_worker},
 };

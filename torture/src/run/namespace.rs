@@ -1,4 +1,4 @@
-//! A network namespace for a run, so that its network can be cut.
+//! Starts the program again in a network namespace, so that a run can cut its network.
 
 use std::{
     env,
@@ -11,23 +11,25 @@ use std::{
 use rustix::process::geteuid;
 
 use super::{
-    client::Trouble,
-    wire::{OUTSIDE, Wire, name_of},
+    error::BoxError,
+    packet_filter::{OUTER_NAMESPACE, PacketFilter, name_of},
 };
 
-/// What a new one needs before it can be used.
+/// Prepares a new namespace.
 const PREPARE: &str = "ip link set lo up";
-/// Whether packets can be dropped in it.
-const TRY: &str = "ip link set lo up && nft add table ip attempt && nft 'add chain ip attempt arriving { type filter hook input priority 0; }' && \
+/// Tries whether the new namespace can drop packets.
+const TRY: &str = "ip link set lo up && nft add table ip attempt && \
+                   nft 'add chain ip attempt arriving \
+                   { type filter hook input priority 0; }' && \
                    nft add rule ip attempt arriving tcp dport 1 drop";
-/// Root makes one alone; others make it with a namespace of users, in which they stay who they are
-/// and may do everything in the network.
+/// The options of `unshare` for root, and for other users. Other users need a user namespace, in
+/// which they keep their id and may configure the network.
 const AS_ROOT: &[&str] = &["--net"];
-const AS_ANYBODY: &[&str] = &["--user", "--map-current-user", "--keep-caps", "--net"];
+const AS_USER: &[&str] = &["--user", "--map-current-user", "--keep-caps", "--net"];
 
-/// Where the tests are told of servers that are there already: outside, so that nothing in a
-/// namespace reaches them.
-const OUTSIDE_SERVERS: &[&str] = &[
+/// The variables that name running servers. These servers are outside of the namespace, so no
+/// process in it can reach them.
+const OUTSIDE_SERVER_VARIABLES: &[&str] = &[
     "TEST_REDIS_URL",
     "TEST_REDIS_CLUSTER_URL",
     "TEST_REDIS_SENTINEL_URL",
@@ -37,65 +39,67 @@ const OUTSIDE_SERVERS: &[&str] = &[
     "TEST_MARIADB_URL",
 ];
 
-/// There can be no network namespace here, and so no cut.
+/// No network namespace can be made here, so a run cannot cut the network.
 #[derive(Debug)]
-pub struct NoNamespace(String);
+pub struct NamespaceError(String);
 
-/// Goes on in a network namespace of its own: this program is started again in one, with the same
-/// words, in place of this process. Does nothing if it is in one.
+/// Replaces this process by the same program, with the same arguments, in a new network namespace.
+/// Returns without an effect if the process already is in one.
 ///
 /// # Errors
-/// [`NoNamespace`] if there can be none here, or the tools are not there; says which.
-pub fn enter() -> Result<(), Trouble> {
-    if env::var_os(OUTSIDE).is_some() {
-        return Wire::own().map(drop);
+/// [`NamespaceError`] if the system makes no namespace or a tool is missing. The text names the
+/// reason.
+pub fn enter_namespace() -> Result<(), BoxError> {
+    if env::var_os(OUTER_NAMESPACE).is_some() {
+        return PacketFilter::of_own_namespace().map(drop);
     }
     let outside = name_of("self")?;
-    let ways = if geteuid().is_root() { &[AS_ROOT, AS_ANYBODY][..] } else { &[AS_ANYBODY] };
-    let mut refusals = Vec::new();
-    for way in ways {
-        // A failure of `unshare` itself would look like a verdict.
-        let tried = Command::new("unshare")
-            .args(*way)
+    let option_sets = if geteuid().is_root() { &[AS_ROOT, AS_USER][..] } else { &[AS_USER] };
+    let mut failures = Vec::new();
+    for options in option_sets {
+        // A first attempt, because a failure of `unshare` in the real call would look like a
+        // verdict.
+        let attempt = Command::new("unshare")
+            .args(*options)
             .args(["sh", "-c", TRY])
             .stdin(Stdio::null())
             .output();
-        match tried {
+        match attempt {
             Ok(done) if done.status.success() => {
                 let script = format!("{PREPARE} && exec \"$0\" \"$@\"");
                 let mut again = Command::new("unshare");
                 again
-                    .args(*way)
+                    .args(*options)
                     .args(["sh", "-c", &script])
                     .arg(env::current_exe()?)
                     .args(env::args_os().skip(1));
-                // Servers in containers would be outside of it.
-                again.env(OUTSIDE, outside).env("TEST_SERVICES_FROM", "path");
-                for variable in OUTSIDE_SERVERS {
+                // A server in a container would be outside of the namespace.
+                again.env(OUTER_NAMESPACE, outside).env("TEST_SERVICES_FROM", "path");
+                for variable in OUTSIDE_SERVER_VARIABLES {
                     again.env_remove(variable);
                 }
                 return Err(again.exec().into());
             }
-            Ok(done) => refusals.push(format!(
+            Ok(done) => failures.push(format!(
                 "unshare {}: {}",
-                way.join(" "),
+                options.join(" "),
                 String::from_utf8_lossy(&done.stderr).trim()
             )),
-            Err(error) => refusals.push(format!("unshare: {error}")),
+            Err(error) => failures.push(format!("unshare: {error}")),
         }
     }
-    Err(NoNamespace(refusals.join("; ")).into())
+    Err(NamespaceError(failures.join("; ")).into())
 }
 
-impl fmt::Display for NoNamespace {
+impl fmt::Display for NamespaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(why) = self;
         write!(
             f,
-            "no cut here: it takes a network namespace of its own (root, or user namespaces for everybody) and the programs unshare, ip and \
-             nft: {why}; leave cut out of --faults"
+            "no cut here: {why}; a cut needs a network namespace (as root or with user \
+             namespaces) and the programs unshare, ip and nft; leave cut out of --faults"
         )
     }
 }
 
-impl Error for NoNamespace {}
+impl Error for NamespaceError {}

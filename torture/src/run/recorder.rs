@@ -1,4 +1,4 @@
-//! A store whose calls are written down.
+//! A store that records its calls.
 
 use std::{
     collections::BTreeMap,
@@ -16,29 +16,27 @@ use session_core::{
     Principal, PrincipalChange, Rotation, SecretHash, SessionStore, StoreError, StoreKey, Stored,
 };
 
-use crate::history::{Answer, Log, Op, Rotate, Seen, Shown, Write, now};
+use super::error::BoxError;
+use crate::history::{Answer, CallLog, ListedSession, LoadedSession, Op, Rotate, Write, now};
 
-/// How many sessions one page of a list has: few, so that most lists have several pages.
+/// The number of sessions on a page of a list. It is small, so that most lists have several pages.
 const PAGE: usize = 3;
 
-/// A store whose calls are written down.
+/// A store that records its calls.
 #[derive(Debug)]
 pub(super) struct Recorder {
     store: Arc<dyn SessionStore>,
-    log: Log,
+    log: CallLog,
     next: AtomicU64,
 }
 
-/// The program made a call that no store understands. That is a mistake in the program.
-type Malformed = Box<dyn std::error::Error + Send + Sync>;
-
 impl Recorder {
     pub(super) fn new(store: Arc<dyn SessionStore>, log: &Path) -> io::Result<Self> {
-        Ok(Self { store, log: Log::create(log)?, next: AtomicU64::new(0) })
+        Ok(Self { store, log: CallLog::create(log)?, next: AtomicU64::new(0) })
     }
 
-    /// Makes a call and returns the answer, each written down in time.
-    pub(super) async fn call(&self, by: &str, op: Op) -> Result<Answer, Malformed> {
+    /// Records the call, makes it, and records the answer.
+    pub(super) async fn call(&self, by: &str, op: Op) -> Result<Answer, BoxError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.log.begin(id, by, op.clone())?;
         let answered = perform(self.store.as_ref(), op).await?;
@@ -49,10 +47,7 @@ impl Recorder {
     }
 }
 
-async fn perform(
-    store: &dyn SessionStore,
-    op: Op,
-) -> Result<Result<Answer, StoreError>, Malformed> {
+async fn perform(store: &dyn SessionStore, op: Op) -> Result<Result<Answer, StoreError>, BoxError> {
     Ok(match op {
         Op::Create { key, secret, write } => store
             .create(&StoreKey::from_text(key), new_record(&secret, write)?)
@@ -88,12 +83,12 @@ async fn perform(
     })
 }
 
-/// Walks all pages.
+/// Reads all pages of a list.
 async fn list(store: &dyn SessionStore, principal: &Principal) -> Result<Answer, StoreError> {
     let (mut shown, mut after) = (Vec::new(), None);
     loop {
         let page = store.list(principal, after, PAGE).await?;
-        shown.extend(page.sessions.into_iter().map(|summary| Shown {
+        shown.extend(page.sessions.into_iter().map(|summary| ListedSession {
             key: summary.key.as_str().to_owned(),
             authenticated: millis(summary.authenticated),
             ttl: millis(summary.ttl),
@@ -105,9 +100,9 @@ async fn list(store: &dyn SessionStore, principal: &Principal) -> Result<Answer,
     }
 }
 
-/// A secret of a history as the hash that stores keep: its text with all bits turned, so that the
-/// bytes are no text.
-fn hash(secret: &str) -> Result<SecretHash, Malformed> {
+/// Encodes a secret of the history as a stored hash: its text with all bits inverted, so that the
+/// bytes are not valid text.
+fn hash(secret: &str) -> Result<SecretHash, BoxError> {
     let mut bytes = [0xff; SecretHash::BYTES];
     let text = bytes.get_mut(..secret.len()).ok_or("a secret is longer than a hash")?;
     text.copy_from_slice(secret.as_bytes());
@@ -117,14 +112,14 @@ fn hash(secret: &str) -> Result<SecretHash, Malformed> {
     Ok(SecretHash::from_bytes(bytes))
 }
 
-/// The secret of a history that has this hash.
+/// Decodes the secret of the history from a hash.
 fn secret(hash: &SecretHash) -> String {
     let bytes: Vec<u8> = hash.as_bytes().iter().map(|byte| !byte).collect();
     String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
 }
 
-fn new_record(secret: &str, write: Write) -> Result<NewRecord, Malformed> {
-    let values: Result<Data, Malformed> = write
+fn new_record(secret: &str, write: Write) -> Result<NewRecord, BoxError> {
+    let values: Result<Data, BoxError> = write
         .set
         .into_iter()
         .map(|(name, value)| Ok((Name::new(name)?, Json::from_text(value)?)))
@@ -143,7 +138,7 @@ fn commit(
     guard: Option<u64>,
     write: Write,
     rotate: Option<Rotate>,
-) -> Result<Commit, Malformed> {
+) -> Result<Commit, BoxError> {
     let mut commit = Commit::new(hash(secret)?).guard(guard.map_or(Guard::Any, Guard::Version));
     for (name, value) in write.set {
         commit = commit.change(Name::new(name)?, Change::Set(Json::from_text(value)?));
@@ -196,7 +191,7 @@ fn found_record(stored: Stored) -> Answer {
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned()))
         .collect();
-    Answer::Found(Seen {
+    Answer::Found(LoadedSession {
         values,
         version: record.version,
         secret: secret(&record.secret),
@@ -214,13 +209,13 @@ fn found_record(stored: Stored) -> Answer {
 fn failed(error: &StoreError) -> Answer {
     match error {
         StoreError::Rejected(rejection) => Answer::Rejected(rejection.to_string()),
-        StoreError::Corrupt { .. } => Answer::Corrupt(told(error)),
-        _ => Answer::Unknown(told(error)),
+        StoreError::Corrupt { .. } => Answer::Corrupt(with_sources(error)),
+        _ => Answer::Unknown(with_sources(error)),
     }
 }
 
-/// An error with its sources.
-fn told(error: &dyn std::error::Error) -> String {
+/// Returns the text of an error and of its sources.
+fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

@@ -1,4 +1,4 @@
-//! Servers that hold sessions together, one of which takes over from another.
+//! Servers that replicate the sessions, so that one can take over from another.
 
 use std::time::Duration;
 
@@ -8,26 +8,30 @@ use tests::{
     service::{ExternalServer, MongoSet, PASSWORD, RedisCluster, RedisSentinel},
 };
 
-use super::{client::Trouble, watch::Watch};
+use super::{
+    downtime::{Downtime, Outage},
+    error::BoxError,
+    replication_monitor::ReplicationMonitor,
+};
 use crate::history::{Failover, now};
 
-/// What Redis' nodes are started with: as in the field, what they hold is on disk too.
+/// The flags of the Redis nodes. They write an append-only file, as production servers do.
 const FLAGS: &[&str] = &["--requirepass", PASSWORD, "--appendonly", "yes"];
-/// How far above its port a node of a Cluster listens for the others.
+/// The distance between the client port and the bus port of a Cluster node.
 const BUS: u16 = 10_000;
 
-/// How long is waited for servers to be complete before something else is done instead.
+/// The time to wait for the servers to be complete, before another fault is chosen.
 const COMPLETE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Servers that hold sessions together, and the hands on them.
+/// Replicated servers, with the means to kill, freeze and restart each of them.
 #[derive(Debug)]
-pub struct Replicated {
+pub struct ReplicatedServers {
     servers: Servers,
-    /// When servers could certainly not answer anybody.
-    silences: Vec<Silence>,
-    /// Whether anything was done to them since they were complete.
-    is_disturbed: bool,
-    watch: Option<Watch>,
+    /// The spans in which a server certainly answered no client.
+    downtimes: Vec<Downtime>,
+    /// Whether a fault hit the servers since they were last complete.
+    had_fault: bool,
+    monitor: Option<ReplicationMonitor>,
 }
 
 #[derive(Debug)]
@@ -37,33 +41,13 @@ enum Servers {
     Set(MongoSet),
 }
 
-/// A server that is dead, or stands still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Silence {
-    pub(super) port: u16,
-    pub(super) from: u64,
-    pub(super) until: u64,
-}
-
-/// What happens to a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Blow {
-    /// It is gone, and the kernel says so to whoever asks.
-    Killed,
-    /// It keeps its connections and answers nothing. Later it goes on where it was.
-    Frozen,
-}
-
-impl Replicated {
-    /// Starts those of this name. `None` if there are none here, or only somebody else's: the
-    /// output says so.
+impl ReplicatedServers {
+    /// Starts the servers with this name. Returns `None` if they are not available, or if they were
+    /// not started by this program, and prints the reason.
     ///
     /// # Panics
-    /// If they do not start, or there are none and `REQUIRE_SERVICES` asks for them.
-    #[expect(
-        clippy::print_stderr,
-        reason = "what a run cannot do stands on its output, as with other servers"
-    )]
+    /// If the servers do not start, or are missing although `REQUIRE_SERVICES` asks for them.
+    #[expect(clippy::print_stderr, reason = "a skipped run reports its reason on standard error")]
     pub(super) async fn open(name: &str) -> Option<Self> {
         let servers = match name {
             "redis-sentinel" => Servers::Sentinel(RedisSentinel::start_with(FLAGS).await?),
@@ -72,13 +56,14 @@ impl Replicated {
         };
         let ports = servers
             .ports()
-            .inspect_err(|not_ours| {
-                eprintln!("SKIPPED, a run stops and starts its servers: {not_ours}");
+            .inspect_err(|external| {
+                eprintln!("SKIPPED, a run must stop and start its servers: {external}");
             })
             .ok()?;
-        // MongoDB's majority is asked to lose nothing, so nothing has to be known of its elections.
-        let watch = (!matches!(servers, Servers::Set(_))).then(|| Watch::begin(&ports));
-        Some(Self { servers, silences: Vec::new(), is_disturbed: false, watch })
+        // MongoDB must lose no acknowledged write in an election, so its elections need no monitor.
+        let monitor =
+            (!matches!(servers, Servers::Set(_))).then(|| ReplicationMonitor::begin(&ports));
+        Some(Self { servers, downtimes: Vec::new(), had_fault: false, monitor })
     }
 
     pub(super) fn url(&self) -> String {
@@ -89,85 +74,83 @@ impl Replicated {
         }
     }
 
-    /// Whether a session and the list that it is in may be on different servers.
-    pub(super) fn is_apart(&self) -> bool {
+    /// Whether a session and its list may be on different servers.
+    pub(super) fn has_separate_lists(&self) -> bool {
         matches!(self.servers, Servers::Cluster(_))
     }
 
-    /// Ends the watch, and says what servers took over from others meanwhile and what that may have
-    /// undone. No call may be made any more.
+    /// Stops the monitor. Returns the failovers, and the spans in which answers may be undone. The
+    /// workers must have made their last call.
     ///
     /// # Errors
-    /// If too little was seen of a server.
-    pub(super) async fn failovers(&mut self) -> Result<Vec<Failover>, Trouble> {
-        match self.watch.take() {
-            Some(watch) => watch.end(&self.silences).await,
+    /// If the monitor has too few samples of a server.
+    pub(super) async fn failovers(&mut self) -> Result<Vec<Failover>, BoxError> {
+        match self.monitor.take() {
+            Some(monitor) => monitor.end(&self.downtimes).await,
             None => Ok(Vec::new()),
         }
     }
 
-    /// Whether all run, follow and are followed, so that another fault, which has to follow, finds
-    /// them as they are meant to be.
+    /// Whether all servers run and replicate again, so that the next fault meets a complete set.
     pub(super) async fn is_complete(&mut self) -> bool {
-        let was_disturbed = std::mem::replace(&mut self.is_disturbed, true);
-        !was_disturbed
-            || tokio::time::timeout(COMPLETE_WITHIN, self.servers.complete()).await.is_ok()
+        let had_fault = std::mem::replace(&mut self.had_fault, true);
+        !had_fault || tokio::time::timeout(COMPLETE_WITHIN, self.servers.complete()).await.is_ok()
     }
 
-    /// One of the primaries.
-    pub(super) async fn primary(&self, rng: &mut Rng) -> Result<u16, Trouble> {
+    /// Returns one of the primaries.
+    pub(super) async fn primary(&self, rng: &mut Rng) -> Result<u16, BoxError> {
         let primaries = self.servers.primaries().await?;
         Ok(primaries[rng.usize(..primaries.len())])
     }
 
-    /// One of the servers that hold data.
-    pub(super) fn any(&self, rng: &mut Rng) -> Result<u16, Trouble> {
+    /// Returns one of the servers that hold data.
+    pub(super) fn any_server(&self, rng: &mut Rng) -> Result<u16, BoxError> {
         let ports = self.servers.ports()?;
         Ok(ports[rng.usize(..ports.len())])
     }
 
-    /// All ports that a server is reached at, by clients and by the others.
+    /// Returns the ports of a server: for clients, and in a Cluster also for the other nodes.
     pub(super) fn ports_of(&self, port: u16) -> Vec<u16> {
-        if self.is_apart() { vec![port, port + BUS] } else { vec![port] }
+        if self.has_separate_lists() { vec![port, port + BUS] } else { vec![port] }
     }
 
-    /// All servers that hold data.
-    pub(super) fn ports(&self) -> Result<Vec<u16>, Trouble> {
+    /// Returns the client ports of all servers that hold data.
+    pub(super) fn ports(&self) -> Result<Vec<u16>, BoxError> {
         Ok(self.servers.ports()?)
     }
 
-    pub(super) async fn strike(&mut self, port: u16, blow: Blow) -> Result<(), Trouble> {
-        match (&mut self.servers, blow) {
-            (Servers::Sentinel(redis), Blow::Killed) => redis.stop(port).await?,
-            (Servers::Cluster(redis), Blow::Killed) => redis.stop(port).await?,
-            (Servers::Set(mongo), Blow::Killed) => mongo.stop(port).await?,
-            (Servers::Sentinel(redis), Blow::Frozen) => redis.freeze(port).await?,
-            (Servers::Cluster(redis), Blow::Frozen) => redis.freeze(port).await?,
-            (Servers::Set(mongo), Blow::Frozen) => mongo.freeze(port).await?,
+    pub(super) async fn inject(&mut self, port: u16, outage: Outage) -> Result<(), BoxError> {
+        match (&mut self.servers, outage) {
+            (Servers::Sentinel(redis), Outage::Killed) => redis.stop(port).await?,
+            (Servers::Cluster(redis), Outage::Killed) => redis.stop(port).await?,
+            (Servers::Set(mongo), Outage::Killed) => mongo.stop(port).await?,
+            (Servers::Sentinel(redis), Outage::Frozen) => redis.freeze(port).await?,
+            (Servers::Cluster(redis), Outage::Frozen) => redis.freeze(port).await?,
+            (Servers::Set(mongo), Outage::Frozen) => mongo.freeze(port).await?,
         }
-        self.silences.push(Silence { port, from: now(), until: u64::MAX });
+        self.downtimes.push(Downtime { port, from: now(), until: u64::MAX });
         Ok(())
     }
 
-    /// Lets it come back. Whether it follows its successor by then is another question: sentinels
-    /// look at it for eight seconds first.
-    pub(super) async fn heal(&mut self, port: u16, blow: Blow) -> Result<(), Trouble> {
-        if let Some(last) = self.silences.last_mut() {
+    /// Ends an outage. The server may still need time to follow its successor: Sentinel watches it
+    /// for 8 seconds first.
+    pub(super) async fn recover(&mut self, port: u16, outage: Outage) -> Result<(), BoxError> {
+        if let Some(last) = self.downtimes.last_mut() {
             last.until = now();
         }
-        match (&mut self.servers, blow) {
-            (Servers::Sentinel(redis), Blow::Killed) => redis.start_again(port).await?,
-            (Servers::Cluster(redis), Blow::Killed) => redis.start_again(port).await?,
-            (Servers::Set(mongo), Blow::Killed) => mongo.start_again(port).await?,
-            (Servers::Sentinel(redis), Blow::Frozen) => redis.thaw(port).await?,
-            (Servers::Cluster(redis), Blow::Frozen) => redis.thaw(port).await?,
-            (Servers::Set(mongo), Blow::Frozen) => mongo.thaw(port).await?,
+        match (&mut self.servers, outage) {
+            (Servers::Sentinel(redis), Outage::Killed) => redis.start_again(port).await?,
+            (Servers::Cluster(redis), Outage::Killed) => redis.start_again(port).await?,
+            (Servers::Set(mongo), Outage::Killed) => mongo.start_again(port).await?,
+            (Servers::Sentinel(redis), Outage::Frozen) => redis.thaw(port).await?,
+            (Servers::Cluster(redis), Outage::Frozen) => redis.thaw(port).await?,
+            (Servers::Set(mongo), Outage::Frozen) => mongo.thaw(port).await?,
         }
         Ok(())
     }
 
     /// Waits until another server has taken over from this one.
-    pub(super) async fn succeeded(&self, port: u16) -> Result<(), Trouble> {
+    pub(super) async fn wait_for_successor(&self, port: u16) -> Result<(), BoxError> {
         let begun = std::time::Instant::now();
         while begun.elapsed() < PATIENCE {
             let primaries = self.servers.primaries().await?;
@@ -176,7 +159,8 @@ impl Replicated {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Err(format!("nobody took over from the primary on port {port} within {PATIENCE:?}").into())
+        Err(format!("no server took over from the primary on port {port} within {PATIENCE:?}")
+            .into())
     }
 }
 

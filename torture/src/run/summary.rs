@@ -4,43 +4,44 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{
     check::{Law, Verdict, Violation},
-    history::{Fate, History},
+    history::{CallOutcome, History},
 };
 
-/// A run in numbers.
+/// A run in numbers. Its display is the table that the program prints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Which store.
+    /// The store.
     pub store: String,
-    /// What chose the calls.
+    /// The seed.
     pub seed: u64,
-    /// The calls.
+    /// The number of calls.
     pub calls: usize,
-    /// Those that were answered with yes.
+    /// The number of calls that took effect.
     pub acknowledged: usize,
-    /// Those that were answered with no.
+    /// The number of calls that the store refused.
     pub refused: usize,
-    /// Those that may or may not have happened.
+    /// The number of calls that may have taken effect.
     pub unknown: usize,
-    /// What was done to the processes.
+    /// The number of faults.
     pub faults: usize,
-    /// How many single questions were asked of the history.
+    /// The number of single checks.
     pub checks: u64,
-    /// How much was shown that the end of a store took back, none of it acknowledged.
+    /// The number of violations that a crash of the store explains. None concerns an acknowledged
+    /// write.
     pub taken_back: usize,
-    /// In how many failovers something may have been lost.
+    /// The number of failovers that may have lost something.
     pub failovers: usize,
-    /// What was acknowledged and lost in them, as documented.
+    /// The number of documented losses in failovers, by law.
     pub undone: BTreeMap<Law, usize>,
-    /// What was broken, and how often.
+    /// The number of violations, by law.
     pub violations: BTreeMap<Law, usize>,
 }
 
 impl Summary {
-    /// The numbers of a history.
+    /// Counts the calls of a history and the results of its check.
     #[must_use]
     pub fn of(history: &History, verdict: &Verdict) -> Self {
-        let count = |fate| history.calls.iter().filter(|call| call.fate() == fate).count();
+        let count = |outcome| history.calls.iter().filter(|call| call.outcome() == outcome).count();
         let by_law = |violations: &[Violation]| {
             let mut laws = BTreeMap::new();
             for violation in violations {
@@ -52,9 +53,9 @@ impl Summary {
             store: history.store.clone(),
             seed: history.seed,
             calls: history.calls.len(),
-            acknowledged: count(Fate::Happened),
-            refused: count(Fate::Refused),
-            unknown: count(Fate::Unknown),
+            acknowledged: count(CallOutcome::Happened),
+            refused: count(CallOutcome::Refused),
+            unknown: count(CallOutcome::Unknown),
             faults: history.faults.len(),
             checks: verdict.checks,
             taken_back: verdict.taken_back,

@@ -8,97 +8,96 @@ use serde::{Deserialize, Serialize};
 use session_core::{SessionStore, spawn_sweeper};
 
 use super::{
-    Plant, Planted,
-    board::Board,
-    client::{Client, Trouble},
-    recorder::Recorder,
+    BuggyStore, PlantedBug, client::Client, error::BoxError, recorder::Recorder,
+    shared_keys::SharedKeys,
 };
 use crate::history::now;
 
-/// How long a client waits after a call that was not answered, in milliseconds at most: a store
-/// that is down answers fast.
-const PAUSE: u64 = 60;
-/// How long it waits between calls, in microseconds at most.
-const BREATH: u64 = 3_000;
+/// The longest pause after a call without an answer, in milliseconds. A store that is down refuses
+/// calls fast.
+const PAUSE_AFTER_FAILURE: u64 = 60;
+/// The longest pause after an answer, in microseconds.
+const PAUSE_AFTER_ANSWER: u64 = 3_000;
 
-/// How often expired sessions are purged, and how many at once.
+/// The interval at which expired sessions are purged, and the largest number in one purge.
 const SWEEP: Duration = Duration::from_millis(400);
 const SWEEP_BATCH: usize = 50;
 
-/// What a worker has to know.
+/// The settings of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerSettings {
-    /// The store's URL.
+    /// The URL of the store.
     pub url: String,
-    /// The mistake to plant.
-    pub plant: Option<Plant>,
-    /// Where it writes down its calls.
+    /// The bug to plant.
+    pub plant: Option<PlantedBug>,
+    /// The file for the log of the calls.
     pub log: PathBuf,
-    /// Where the shared sessions are found.
-    pub board: PathBuf,
-    /// What its keys have in them.
+    /// The file with the shared sessions.
+    pub shared_keys: PathBuf,
+    /// The prefix of keys and principals.
     pub run: String,
-    /// What chooses its calls, with its number and its life.
+    /// The seed of the run. With the numbers of worker and start it gives the seed of the worker.
     pub seed: u64,
-    /// Which worker it is.
+    /// The number of the worker.
     pub number: usize,
-    /// How often it was started before.
-    pub life: usize,
-    /// How many clients it has.
+    /// The number of earlier starts of this worker.
+    pub restarts: usize,
+    /// The number of clients.
     pub clients: usize,
-    /// When it ends, in nanoseconds of [`now`].
+    /// The end of the calls, in nanoseconds of [`now`].
     pub until: u64,
 }
 
-/// Makes calls until the time is over.
+/// Makes calls until the end of the run.
 ///
 /// # Errors
-/// If the store cannot be opened, or the calls cannot be written down. What the store answers is
-/// none.
-pub async fn work(settings: WorkerSettings) -> Result<(), Trouble> {
+/// If the store cannot be opened, or the log cannot be written. Answers of the store are not
+/// errors.
+pub async fn run_worker(settings: WorkerSettings) -> Result<(), BoxError> {
     let store = open(&settings.url, settings.plant, settings.until).await?;
-    // Purging beside the calls must be seen by none of them.
+    // The purge runs beside the calls and must not change any answer.
     let _sweeper = spawn_sweeper(Arc::clone(&store), SWEEP, SWEEP_BATCH);
     let recorder = Arc::new(Recorder::new(store, &settings.log)?);
-    let board = Arc::new(Board::open(&settings.board)?);
+    let shared_keys = Arc::new(SharedKeys::open(&settings.shared_keys)?);
     let clients = (0..settings.clients).map(|number| {
-        let by = format!("w{}.{}/c{number}", settings.number, settings.life);
-        let place =
-            ((settings.number as u64) << 40) | ((settings.life as u64) << 20) | number as u64;
-        // Neighbouring seeds begin alike; a first draw parts them.
-        let rng =
-            Rng::with_seed(Rng::with_seed(settings.seed).u64(..) ^ Rng::with_seed(place).u64(..));
-        Client::new(Arc::clone(&recorder), Arc::clone(&board), rng, by, settings.run.clone())
+        let by = format!("w{}.{}/c{number}", settings.number, settings.restarts);
+        let client_number =
+            ((settings.number as u64) << 40) | ((settings.restarts as u64) << 20) | number as u64;
+        // Neighbouring seeds give similar first numbers, so each seed is mixed with a first draw.
+        let rng = Rng::with_seed(
+            Rng::with_seed(settings.seed).u64(..) ^ Rng::with_seed(client_number).u64(..),
+        );
+        Client::new(Arc::clone(&recorder), Arc::clone(&shared_keys), rng, by, settings.run.clone())
     });
-    try_join_all(clients.map(|client| tokio::spawn(live(client, settings.until))))
+    try_join_all(clients.map(|client| tokio::spawn(run_client(client, settings.until))))
         .await?
         .into_iter()
         .collect()
 }
 
-async fn live(mut client: Client, until: u64) -> Result<(), Trouble> {
+async fn run_client(mut client: Client, until: u64) -> Result<(), BoxError> {
     while now() < until {
         let pause = if client.step().await? {
-            Duration::from_micros(client.rng.u64(..BREATH))
+            Duration::from_micros(client.rng.u64(..PAUSE_AFTER_ANSWER))
         } else {
-            Duration::from_millis(client.rng.u64(..PAUSE))
+            Duration::from_millis(client.rng.u64(..PAUSE_AFTER_FAILURE))
         };
         tokio::time::sleep(pause).await;
     }
     Ok(())
 }
 
-/// Opens a store. One that is being started may refuse for a while.
+/// Opens a store. Retries until the given time, because a store may still be starting.
 pub(super) async fn open(
     url: &str,
-    plant: Option<Plant>,
+    plant: Option<PlantedBug>,
     until: u64,
-) -> Result<Arc<dyn SessionStore>, Trouble> {
+) -> Result<Arc<dyn SessionStore>, BoxError> {
     loop {
         match store_any::connect(url).await {
             Ok(store) => {
                 return Ok(
-                    plant.map_or(store.clone(), |plant| Arc::new(Planted::new(store, plant)))
+                    plant.map_or(store.clone(), |plant| Arc::new(BuggyStore::new(store, plant)))
                 );
             }
             Err(error) if now() >= until => return Err(error.into()),

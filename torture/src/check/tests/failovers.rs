@@ -1,37 +1,38 @@
-//! What a failover explains, and what it does not.
+//! Tests of what a failover explains, and what it does not explain.
 
 use super::*;
 
-/// What one primary served from 10 to 20 ms may be undone; until 30 ms nobody else had answered.
-fn verdict(tale: Tale, apart: bool) -> (Vec<Law>, Vec<Law>) {
+/// Checks the history with one failover: answers from 10 to 20 ms may be undone, and until 30 ms
+/// only the former primary answered.
+fn verdict(calls: HistoryBuilder, apart: bool) -> (Vec<Law>, Vec<Law>) {
     let failover =
         Failover { until: 30 * MS, spans: vec![(10 * MS, 20 * MS)], what: "a failover".to_owned() };
-    let verdict = check(&History { failovers: vec![failover], apart, ..tale.history() });
+    let verdict = check(&History { failovers: vec![failover], apart, ..calls.history() });
     let laws = |found: &[super::super::Violation]| found.iter().map(|found| found.law).collect();
     (laws(&verdict.violations), laws(&verdict.undone))
 }
 
-/// An addition at some time, which the last read does not show.
+/// Adds to a counter in a given span. The last read does not show the addition.
 fn lost_at(begin: u64, end: u64) -> (Vec<Law>, Vec<Law>) {
-    let added = born().between(begin, end, commit("k", sum("n0", 3)), summed(2, begin, "n0", 3));
+    let added = created().between(begin, end, commit("k", sum("n0", 3)), summed(2, begin, "n0", 3));
     verdict(added.between(60, 61, load("k"), seen(1, 59, &[])), false)
 }
 
 #[test]
-fn an_answer_of_the_last_moment_may_be_undone() {
+fn answer_in_the_span_may_be_undone() {
     let (violations, undone) = lost_at(12, 13);
     assert_eq!(violations, []);
     assert!(undone.contains(&Law::LostAdd), "{undone:?}");
-    // The answer or the question may have been in that time.
+    // The request or the answer may lie in the span.
     assert_eq!((lost_at(8, 11).0, lost_at(19, 40).0), (vec![], vec![]));
 }
 
 #[test]
-fn one_before_or_after_may_not() {
+fn answer_outside_the_span_is_kept() {
     assert!(lost_at(8, 9).0.contains(&Law::LostAdd));
     assert!(lost_at(21, 22).0.contains(&Law::LostAdd));
     let deleted = |begin| {
-        born().between(begin, begin + 1, delete("k"), Answer::Deleted(true)).between(
+        created().between(begin, begin + 1, delete("k"), Answer::Deleted(true)).between(
             60,
             61,
             load("k"),
@@ -43,9 +44,9 @@ fn one_before_or_after_may_not() {
 }
 
 #[test]
-fn until_another_took_over_the_former_one_keeps_the_laws() {
-    let wrote = || born().between(12, 13, commit("k", write(&[("v0", "1")])), done(2, 12));
-    // Its own answers a moment later know nothing of it, and no failover is to blame for that.
+fn former_primary_keeps_the_laws_until_the_failover() {
+    let wrote = || created().between(12, 13, commit("k", write(&[("v0", "1")])), done(2, 12));
+    // The former primary must see its own writes, so the failover does not explain this read.
     let (violations, _) = verdict(wrote().between(14, 15, load("k"), seen(1, 14, &[])), false);
     assert!(violations.contains(&Law::LostWrite), "{violations:?}");
     assert_eq!(
@@ -55,20 +56,21 @@ fn until_another_took_over_the_former_one_keeps_the_laws() {
 }
 
 #[test]
-fn what_was_never_written_or_not_to_be_refused_is_no_failovers_doing() {
+fn failover_does_not_explain_unwritten_values_or_refusals() {
     let (violations, undone) =
-        verdict(born().between(12, 13, load("k"), seen(1, 12, &[("v0", "1")])), false);
+        verdict(created().between(12, 13, load("k"), seen(1, 12, &[("v0", "1")])), false);
     assert_eq!((violations, undone), (vec![Law::NeverWritten], vec![]));
     assert_eq!(
-        verdict(born().between(12, 13, load("k"), Answer::Corrupt("no JSON".to_owned())), false).0,
+        verdict(created().between(12, 13, load("k"), Answer::Corrupt("no JSON".to_owned())), false)
+            .0,
         [Law::Refused]
     );
 }
 
 #[test]
-fn a_rotation_of_the_last_moment_may_be_undone() {
+fn rotation_in_the_span_may_be_undone() {
     let rotated = |begin| {
-        born().between(begin, begin + 1, rotate("s0", "s1"), done(1, begin)).between(
+        created().between(begin, begin + 1, rotate("s0", "s1"), done(1, begin)).between(
             60,
             61,
             load("k"),
@@ -80,20 +82,21 @@ fn a_rotation_of_the_last_moment_may_be_undone() {
 }
 
 #[test]
-fn a_list_on_another_server_may_have_lost_what_was_put_into_it_then() {
+fn list_on_another_server_may_lose_a_session() {
     let signed_in = |begin| {
         let read = |at: u64| Answer::Found(signed_in("p", 2, at, at - begin));
-        let tale = born().between(
+        let calls = created().between(
             begin,
             begin + 1,
             rotate_and("s0", "s1", None, of("p")),
             done_of(2, begin, 0),
         );
-        let tale = tale.between(40, 41, load("k"), read(40)).between(42, 43, list("p"), shown(&[]));
-        tale.between(44, 45, load("k"), read(44))
+        let calls =
+            calls.between(40, 41, load("k"), read(40)).between(42, 43, list("p"), shown(&[]));
+        calls.between(44, 45, load("k"), read(44))
     };
     assert_eq!(verdict(signed_in(12), true), (vec![], vec![Law::MissingInList]));
     assert_eq!(verdict(signed_in(5), true).0, [Law::MissingInList]);
-    // On one server they are lost together or not at all.
+    // On one server the session and its list are lost together or not at all.
     assert_eq!(verdict(signed_in(12), false).0, [Law::MissingInList]);
 }

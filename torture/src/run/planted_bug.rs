@@ -1,29 +1,29 @@
-//! Mistakes to plant, so that the checker shows what it can find.
+//! The bugs that can be planted in a store, to show what the checker finds.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// One mistake of a store.
+/// One bug of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Plant {
-    /// A commit on a session that has gone creates it.
+pub enum PlantedBug {
+    /// A commit on a missing session creates it.
     Upsert,
-    /// A commit's guard is not looked at.
+    /// A commit ignores its guard.
     LostGuard,
-    /// Sessions live on after their deadline.
+    /// Sessions outlive their deadline.
     ForgottenExpiry,
-    /// Sessions live half as long as they were given.
+    /// Sessions get half of their life.
     EarlyExpiry,
     /// Some reads show a session that has ended.
     StaleRead,
-    /// Commits with a superseded secret take effect, rotations excepted.
+    /// Commits with a superseded secret take effect, except rotations.
     SupersededAccepted,
-    /// A rotation does not compare the secret, so that two can win.
+    /// A rotation does not compare the secret, so two rotations can win.
     RotationWithoutCheck,
-    /// A rotation writes back the values that it read before, so that updates in between are lost.
+    /// A rotation writes back the values that it read earlier, so concurrent updates are lost.
     LossyRotation,
-    /// A deletion ends the session whatever it claims.
+    /// A deletion ignores its claim.
     IgnoredClaim,
     /// A creation replaces a live session.
     OverwritingCreate,
@@ -35,16 +35,16 @@ pub enum Plant {
     DoubleAdd,
     /// Some creations are acknowledged and dropped.
     LostSession,
-    /// Revocation ends the sessions of the first page of the list.
+    /// A revocation ends only the first session of the list.
     HalfRevoke,
     /// Some lists lack a session.
     LostIndex,
-    /// A commit of several changes is written in two steps.
+    /// A commit of several changes is made in two steps.
     TornCommit,
 }
 
-impl Plant {
-    /// All of them, with their names.
+impl PlantedBug {
+    /// All bugs with their names on the command line.
     pub const ALL: &[(&str, Self)] = &[
         ("upsert", Self::Upsert),
         ("lost-guard", Self::LostGuard),
@@ -66,17 +66,17 @@ impl Plant {
     ];
 }
 
-impl FromStr for Plant {
+impl FromStr for PlantedBug {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, plant)| *plant);
         let names = || Self::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        found.ok_or_else(|| format!("there is no mistake {text:?} to plant; there are {}", names()))
+        found.ok_or_else(|| format!("unknown bug {text:?}; use one of {}", names()))
     }
 }
 
-impl fmt::Display for Plant {
+impl fmt::Display for PlantedBug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Self::ALL.iter().find(|(_, plant)| plant == self).map_or("?", |(name, _)| name);
         f.write_str(name)

@@ -4,51 +4,51 @@ use std::path::{Path, PathBuf};
 
 use tests::process::Process;
 
-use super::{WorkerSettings, client::Trouble};
+use super::{WorkerSettings, error::BoxError};
 
-/// The environment variable that makes a process a worker.
+/// The environment variable with the settings of a worker process.
 pub(super) const WORKER: &str = "TORTURE_WORKER";
 
-/// The worker processes of a run. Dropping it kills them.
+/// The worker processes of a run. Drop kills them.
 #[derive(Debug)]
-pub(super) struct Crew<'a> {
+pub(super) struct Workers<'a> {
     program: &'a Path,
     folder: &'a Path,
     settings: WorkerSettings,
-    workers: Vec<Worker>,
+    processes: Vec<Worker>,
     logs: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
 struct Worker {
     process: Option<Process>,
-    lives: usize,
+    starts: usize,
 }
 
-impl<'a> Crew<'a> {
+impl<'a> Workers<'a> {
     pub(super) fn start_all(
         program: &'a Path,
         folder: &'a Path,
         settings: WorkerSettings,
         count: usize,
-    ) -> Result<Self, Trouble> {
-        let workers = (0..count).map(|_| Worker { process: None, lives: 0 }).collect();
-        let mut crew = Self { program, folder, settings, workers, logs: Vec::new() };
-        (0..count).try_for_each(|number| crew.start(number))?;
-        Ok(crew)
+    ) -> Result<Self, BoxError> {
+        let processes = (0..count).map(|_| Worker { process: None, starts: 0 }).collect();
+        let mut workers = Self { program, folder, settings, processes, logs: Vec::new() };
+        (0..count).try_for_each(|number| workers.start(number))?;
+        Ok(workers)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.workers.len()
+        self.processes.len()
     }
 
-    /// Starts a worker that does not run.
-    pub(super) fn start(&mut self, number: usize) -> Result<(), Trouble> {
-        let worker = &mut self.workers[number];
-        let log = self.folder.join(format!("calls-{number}-{}", worker.lives));
+    /// Starts a worker that is not running.
+    pub(super) fn start(&mut self, number: usize) -> Result<(), BoxError> {
+        let worker = &mut self.processes[number];
+        let log = self.folder.join(format!("calls-{number}-{}", worker.starts));
         let settings = WorkerSettings {
             number,
-            life: worker.lives,
+            restarts: worker.starts,
             log: log.clone(),
             ..self.settings.clone()
         };
@@ -57,29 +57,29 @@ impl<'a> Crew<'a> {
             &["worker"],
             &[(WORKER, &serde_json::to_string(&settings)?)],
         ));
-        worker.lives += 1;
+        worker.starts += 1;
         self.logs.push(log);
         Ok(())
     }
 
     /// Kills a worker.
     pub(super) fn kill(&mut self, number: usize) {
-        self.workers[number].process = None;
+        self.processes[number].process = None;
     }
 
-    /// Makes a worker stand still.
+    /// Freezes a worker.
     pub(super) fn freeze(&self, number: usize) {
-        self.workers[number].process.iter().for_each(Process::freeze);
+        self.processes[number].process.iter().for_each(Process::freeze);
     }
 
-    /// Lets it go on.
+    /// Lets a frozen worker continue.
     pub(super) fn thaw(&self, number: usize) {
-        self.workers[number].process.iter().for_each(Process::thaw);
+        self.processes[number].process.iter().for_each(Process::thaw);
     }
 
-    /// Whether all live, or have ended well.
-    pub(super) fn watch(&mut self) -> Result<(), Trouble> {
-        for (number, worker) in self.workers.iter_mut().enumerate() {
+    /// Checks that each worker runs or has ended with success.
+    pub(super) fn check_running(&mut self) -> Result<(), BoxError> {
+        for (number, worker) in self.processes.iter_mut().enumerate() {
             let Some(process) = &mut worker.process else { continue };
             if let Some(status) = process.ended().filter(|status| !status.success()) {
                 return Err(format!(
@@ -92,17 +92,17 @@ impl<'a> Crew<'a> {
         Ok(())
     }
 
-    /// Whether all have ended well.
-    pub(super) fn has_ended(&mut self) -> Result<bool, Trouble> {
-        self.watch()?;
+    /// Returns whether all workers have ended with success.
+    pub(super) fn has_ended(&mut self) -> Result<bool, BoxError> {
+        self.check_running()?;
         Ok(self
-            .workers
+            .processes
             .iter_mut()
             .filter_map(|worker| worker.process.as_mut())
             .all(|process| process.ended().is_some()))
     }
 
-    /// The logs of all that ran.
+    /// Returns the logs of all workers, one for each start.
     pub(super) fn logs(&self) -> &[PathBuf] {
         &self.logs
     }

@@ -1,4 +1,4 @@
-//! A store with a planted mistake.
+//! A store with a planted bug.
 
 use std::{
     collections::HashMap,
@@ -17,37 +17,37 @@ use session_core::{
     SummaryPage,
 };
 
-use super::Plant;
+use super::PlantedBug;
 
-/// What a forgotten deadline is moved by.
+/// The time by which `ForgottenExpiry` moves each deadline.
 const HOUR: Duration = Duration::from_hours(1);
-/// The time between two steps of a store that needs several.
+/// The pause between the two steps of a commit that is not atomic.
 const STEP: Duration = Duration::from_millis(2);
 
-/// Any store, with one mistake.
+/// A store that wraps another one and adds one bug.
 #[derive(Debug)]
-pub struct Planted {
+pub struct BuggyStore {
     inner: Arc<dyn SessionStore>,
-    plant: Plant,
+    plant: PlantedBug,
     calls: AtomicU64,
-    /// Sessions that have ended, as they were.
+    /// Sessions that have ended, with their last content.
     ended: Mutex<HashMap<StoreKey, Record>>,
 }
 
-impl Planted {
-    /// Puts the mistake into a store.
+impl BuggyStore {
+    /// Adds the bug to a store.
     #[must_use]
-    pub fn new(inner: Arc<dyn SessionStore>, plant: Plant) -> Self {
+    pub fn new(inner: Arc<dyn SessionStore>, plant: PlantedBug) -> Self {
         Self { inner, plant, calls: AtomicU64::new(0), ended: Mutex::default() }
     }
 
-    /// Whether the store has this mistake, and it is the turn of one call in so many.
-    fn strikes(&self, plant: Plant, one_in: u64) -> bool {
+    /// Whether the store has this bug, and this call is one of every `one_in` calls that show it.
+    fn is_due(&self, plant: PlantedBug, one_in: u64) -> bool {
         self.plant == plant && self.calls.fetch_add(1, Ordering::Relaxed) % one_in == one_in - 1
     }
 
     async fn keep(&self, key: &StoreKey) -> Result<(), StoreError> {
-        if self.plant == Plant::StaleRead
+        if self.plant == PlantedBug::StaleRead
             && let Some(record) = self.record(key).await?
         {
             self.ended.lock().insert(key.clone(), record);
@@ -84,7 +84,7 @@ impl Planted {
         }))
     }
 
-    /// Takes the record's secret for that of the commit.
+    /// Commits with the secret of the record in place of the secret of the commit.
     async fn with_any_secret(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
         let Some(record) = self.record(key).await? else { return Ok(Outcome::Gone) };
         self.inner.commit(key, Commit { secret: record.secret, ..commit }).await
@@ -103,7 +103,7 @@ impl Planted {
         self.inner.commit(key, commit).await
     }
 
-    /// Writes again what is there, in place of what was asked.
+    /// Replaces each set by the value that the record already has.
     async fn without_sets(&self, key: &StoreKey, mut commit: Commit) -> Result<Commit, StoreError> {
         let Some(record) = self.record(key).await? else { return Ok(commit) };
         for (name, change) in &mut commit.changes {
@@ -157,13 +157,15 @@ impl Planted {
 }
 
 #[async_trait]
-impl SessionStore for Planted {
+impl SessionStore for BuggyStore {
     async fn create(&self, key: &StoreKey, mut new: NewRecord) -> Result<Created, StoreError> {
         match self.plant {
-            Plant::ForgottenExpiry => new.ttl += HOUR,
-            Plant::EarlyExpiry => new.ttl /= 2,
-            Plant::LostSession if self.strikes(Plant::LostSession, 10) => return Ok(Created::New),
-            Plant::OverwritingCreate => {
+            PlantedBug::ForgottenExpiry => new.ttl += HOUR,
+            PlantedBug::EarlyExpiry => new.ttl /= 2,
+            PlantedBug::LostSession if self.is_due(PlantedBug::LostSession, 10) => {
+                return Ok(Created::New);
+            }
+            PlantedBug::OverwritingCreate => {
                 let _ = self.inner.delete(key, Claim::Any).await?;
             }
             _ => {}
@@ -173,10 +175,10 @@ impl SessionStore for Planted {
 
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
         let mut found = self.record(key).await?;
-        if found.is_none() && self.strikes(Plant::StaleRead, 5) {
+        if found.is_none() && self.is_due(PlantedBug::StaleRead, 5) {
             found = self.ended.lock().get(key).cloned();
         }
-        if self.plant == Plant::ForgottenExpiry
+        if self.plant == PlantedBug::ForgottenExpiry
             && let Some(record) = &mut found
         {
             record.ttl = record.ttl.saturating_sub(HOUR);
@@ -189,37 +191,37 @@ impl SessionStore for Planted {
         let sets = commit.changes.values().any(|change| matches!(change, Change::Set(_)));
         let rotates = commit.rotate.is_some();
         match self.plant {
-            Plant::Upsert => return self.upsert(key, commit).await,
-            Plant::SupersededAccepted if !rotates => {
+            PlantedBug::Upsert => return self.upsert(key, commit).await,
+            PlantedBug::SupersededAccepted if !rotates => {
                 return self.with_any_secret(key, commit).await;
             }
-            Plant::RotationWithoutCheck if rotates => {
+            PlantedBug::RotationWithoutCheck if rotates => {
                 return self.with_any_secret(key, commit).await;
             }
-            Plant::LossyRotation if rotates => return self.with_old_values(key, commit).await,
-            Plant::LostGuard => commit.guard = Guard::Any,
-            Plant::ForgottenExpiry => commit.ttl = commit.ttl.map(|ttl| ttl + HOUR),
-            Plant::EarlyExpiry => commit.ttl = commit.ttl.map(|ttl| ttl / 2),
-            Plant::LostSet if sets && self.strikes(Plant::LostSet, 20) => {
+            PlantedBug::LossyRotation if rotates => return self.with_old_values(key, commit).await,
+            PlantedBug::LostGuard => commit.guard = Guard::Any,
+            PlantedBug::ForgottenExpiry => commit.ttl = commit.ttl.map(|ttl| ttl + HOUR),
+            PlantedBug::EarlyExpiry => commit.ttl = commit.ttl.map(|ttl| ttl / 2),
+            PlantedBug::LostSet if sets && self.is_due(PlantedBug::LostSet, 20) => {
                 commit = self.without_sets(key, commit).await?;
             }
-            Plant::LostAdd if adds && self.strikes(Plant::LostAdd, 20) => {
+            PlantedBug::LostAdd if adds && self.is_due(PlantedBug::LostAdd, 20) => {
                 return self.without_adds(key, commit).await;
             }
-            Plant::DoubleAdd if adds && self.strikes(Plant::DoubleAdd, 20) => {
+            PlantedBug::DoubleAdd if adds && self.is_due(PlantedBug::DoubleAdd, 20) => {
                 for change in commit.changes.values_mut() {
                     if let Change::Add(by) = change {
                         *by *= 2;
                     }
                 }
             }
-            Plant::TornCommit if !rotates && commit.changes.len() > 1 => {
+            PlantedBug::TornCommit if !rotates && commit.changes.len() > 1 => {
                 return self.in_two_steps(key, commit).await;
             }
             _ => {}
         }
         let mut outcome = self.inner.commit(key, commit).await?;
-        if self.plant == Plant::ForgottenExpiry
+        if self.plant == PlantedBug::ForgottenExpiry
             && let Outcome::Done(done) = &mut outcome
         {
             done.ttl = done.ttl.saturating_sub(HOUR);
@@ -229,7 +231,7 @@ impl SessionStore for Planted {
 
     async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
         self.keep(key).await?;
-        let claim = if self.plant == Plant::IgnoredClaim { Claim::Any } else { claim };
+        let claim = if self.plant == PlantedBug::IgnoredClaim { Claim::Any } else { claim };
         self.inner.delete(key, claim).await
     }
 
@@ -240,10 +242,10 @@ impl SessionStore for Planted {
         limit: usize,
     ) -> Result<SummaryPage, StoreError> {
         let mut page = self.inner.list(principal, after, limit).await?;
-        if self.strikes(Plant::LostIndex, 3) {
+        if self.is_due(PlantedBug::LostIndex, 3) {
             page.sessions.pop();
         }
-        if self.plant == Plant::ForgottenExpiry {
+        if self.plant == PlantedBug::ForgottenExpiry {
             for one in &mut page.sessions {
                 one.ttl = one.ttl.saturating_sub(HOUR);
             }
@@ -257,8 +259,8 @@ impl SessionStore for Planted {
         except: Option<&StoreKey>,
     ) -> Result<u64, StoreError> {
         let limit = match self.plant {
-            Plant::HalfRevoke => 1,
-            Plant::StaleRead => usize::MAX,
+            PlantedBug::HalfRevoke => 1,
+            PlantedBug::StaleRead => usize::MAX,
             _ => return self.inner.delete_all(principal, except).await,
         };
         let mut ended = 0;

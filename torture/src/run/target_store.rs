@@ -1,4 +1,4 @@
-//! The store of a run, and the hands on it.
+//! The store under test, with the means to freeze, kill and restart it.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use ::tests::{
     wait,
 };
 
-use super::{FaultKind, Faults, OwnerSettings, Plant, Replicated, client::Trouble};
+use super::{FaultKind, Faults, OwnerSettings, PlantedBug, ReplicatedServers, error::BoxError};
 
-/// The stores that a run can bring itself, by name.
+/// The names of the stores that a run can start itself.
 pub const STORES: &[&str] = &[
     "ipc",
     "sqlite",
@@ -24,43 +24,43 @@ pub const STORES: &[&str] = &[
     "mongo-set",
 ];
 
-/// The environment variable that makes a process an owner.
+/// The environment variable with the settings of an owner process.
 pub(super) const OWNER: &str = "TORTURE_OWNER";
 
-/// The store of a run.
+/// The store under test.
 #[derive(Debug)]
-pub enum Site {
-    /// A process that owns the sessions, at this path.
+pub enum TargetStore {
+    /// An owner process, and the path of its socket.
     Ipc(Process, String),
-    /// A file.
+    /// A SQLite file.
     Sqlite(Box<AnySql>),
-    /// A server of our own, which keeps what it has acknowledged.
+    /// A Redis server of this run, which keeps what it has acknowledged.
     Redis(Box<AnyRedis>),
-    /// Likewise.
+    /// A MongoDB server of this run, which keeps what it has acknowledged.
     Mongo(Box<AnyMongo>),
-    /// Likewise.
+    /// A PostgreSQL or MariaDB server of this run, which keeps what it has acknowledged.
     Sql(Box<AnySql>),
-    /// Several servers of our own that take over from each other.
-    Replicated(Box<Replicated>),
-    /// Somebody else's, at this URL.
-    Theirs(String),
+    /// Several servers of this run, which take over from each other.
+    Replicated(Box<ReplicatedServers>),
+    /// A store that this run did not start, at this URL.
+    External(String),
 }
 
-impl Site {
-    /// Opens the store of this name or URL. `None` if there is no such server here: the output says
-    /// why.
+impl TargetStore {
+    /// Opens the store with this name or URL. Returns `None` if the server is not available here,
+    /// and prints the reason.
     ///
     /// # Errors
-    /// If it is neither a name nor a URL.
+    /// If the text is neither a name nor a valid URL.
     ///
     /// # Panics
-    /// If a server does not start, or there is none and `REQUIRE_SERVICES` asks for it.
+    /// If a server does not start, or is missing although `REQUIRE_SERVICES` asks for it.
     pub async fn open(
         store: &str,
         program: &Path,
         folder: &Path,
-        plant: Option<Plant>,
-    ) -> Result<Option<Self>, Trouble> {
+        plant: Option<PlantedBug>,
+    ) -> Result<Option<Self>, BoxError> {
         Ok(match store {
             "ipc" => Some(ipc(program, folder, plant).await?),
             "sqlite" => AnySql::sqlite().await.map(|sql| Self::Sqlite(Box::new(sql))),
@@ -77,22 +77,24 @@ impl Site {
                 AnySql::own_mariadb(Durability::Full).await.map(|sql| Self::Sql(Box::new(sql)))
             }
             name @ ("redis-sentinel" | "redis-cluster" | "mongo-set") => {
-                Replicated::open(name).await.map(|servers| Self::Replicated(Box::new(servers)))
+                ReplicatedServers::open(name)
+                    .await
+                    .map(|servers| Self::Replicated(Box::new(servers)))
             }
             "memory" | "memory:" => {
-                return Err(
-                    "memory is not shared by processes; use ipc, which keeps it in one".into()
-                );
+                return Err("processes cannot share the memory store; \
+                     use ipc, which keeps the sessions in one process"
+                    .into());
             }
             url => {
                 store_any::check(url)
                     .map_err(|error| format!("{error}; or use one of {}", STORES.join(", ")))?;
-                Some(Self::Theirs(url.to_owned()))
+                Some(Self::External(url.to_owned()))
             }
         })
     }
 
-    /// Its URL.
+    /// Returns the URL of the store.
     #[must_use]
     pub fn url(&self) -> String {
         match self {
@@ -101,22 +103,22 @@ impl Site {
             Self::Redis(redis) => redis.url("prefix=torture:"),
             Self::Mongo(mongo) => mongo.url("collection=torture"),
             Self::Replicated(servers) => servers.url(),
-            Self::Theirs(url) => url.clone(),
+            Self::External(url) => url.clone(),
         }
     }
 
-    /// Where a planted mistake goes: the owner has it itself.
+    /// Returns the bug that the workers plant. For `ipc` the owner plants it instead.
     #[must_use]
-    pub fn plant_of_workers(&self, plant: Option<Plant>) -> Option<Plant> {
+    pub fn bug_of_workers(&self, plant: Option<PlantedBug>) -> Option<PlantedBug> {
         plant.filter(|_| !matches!(self, Self::Ipc(..)))
     }
 
-    /// For how long before its end it may show what its end takes back, in milliseconds:
-    /// [`History::unsynced`](crate::history::History).
+    /// Returns the time before a crash in which the store may have shown writes that the crash
+    /// takes back, in milliseconds: [`History::unsynced`](crate::history::History).
     ///
-    /// A server of MongoDB shows a write when it is in memory, and answers for it when it is in the
-    /// journal, which is written at least ten times a second. One of MariaDB lets go of a row when
-    /// its change is committed in memory, and answers when that is in the log.
+    /// MongoDB shows a write when it is in memory, and acknowledges it when it is in the journal,
+    /// which is written at least ten times a second. MariaDB unlocks a row when its change is
+    /// committed in memory, and acknowledges it when the change is in the log.
     #[must_use]
     pub fn unsynced(&self) -> u64 {
         match self {
@@ -126,110 +128,114 @@ impl Site {
         }
     }
 
-    /// Whether it can be made to stand still.
+    /// Returns whether the store can be frozen as a whole.
     #[must_use]
     pub fn can_freeze(&self) -> bool {
         matches!(self, Self::Ipc(..) | Self::Redis(_) | Self::Mongo(_) | Self::Sql(_))
     }
 
-    /// The ports of its server.
+    /// Returns the ports of the servers.
     ///
     /// # Errors
-    /// If it has none of our own.
-    pub fn ports(&self) -> Result<Vec<u16>, Trouble> {
+    /// If this run did not start a server with a network.
+    pub fn ports(&self) -> Result<Vec<u16>, BoxError> {
         match self {
             Self::Redis(_) | Self::Mongo(_) | Self::Sql(_) => Ok(ports_of(&self.url())),
             Self::Replicated(servers) => servers.ports(),
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Theirs(_) => {
-                Err("there is no network of ours to cut".into())
+            Self::Ipc(..) | Self::Sqlite(_) | Self::External(_) => {
+                Err("this run started no server whose network it can cut".into())
             }
         }
     }
 
-    /// Makes it stand still.
+    /// Freezes the store.
     ///
     /// # Errors
-    /// If it is not ours.
-    pub async fn freeze(&self) -> Result<(), Trouble> {
+    /// If this run did not start it as a single server.
+    pub async fn freeze(&self) -> Result<(), BoxError> {
         match self {
             Self::Ipc(owner, _) => owner.freeze(),
             Self::Redis(redis) => redis.freeze().await?,
             Self::Mongo(mongo) => mongo.freeze().await?,
             Self::Sql(sql) | Self::Sqlite(sql) => sql.freeze().await?,
-            Self::Replicated(_) => return Err("its servers are frozen one by one".into()),
-            Self::Theirs(_) => return Err("a server that is not ours is not ours to freeze".into()),
-        }
-        Ok(())
-    }
-
-    /// Lets it go on.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn thaw(&self) -> Result<(), Trouble> {
-        match self {
-            Self::Ipc(owner, _) => owner.thaw(),
-            Self::Redis(redis) => redis.thaw().await?,
-            Self::Mongo(mongo) => mongo.thaw().await?,
-            Self::Sql(sql) | Self::Sqlite(sql) => sql.thaw().await?,
-            Self::Replicated(_) => return Err("its servers are thawed one by one".into()),
-            Self::Theirs(_) => return Err("a server that is not ours is not ours to thaw".into()),
-        }
-        Ok(())
-    }
-
-    /// Kills it.
-    ///
-    /// # Errors
-    /// If it is not ours.
-    pub async fn stop(&mut self) -> Result<(), Trouble> {
-        match self {
-            Self::Redis(redis) => redis.stop().await?,
-            Self::Mongo(mongo) => mongo.stop().await?,
-            Self::Sql(sql) => sql.stop().await?,
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::Theirs(_) => {
-                return Err("there is nothing to stop here".into());
+            Self::Replicated(_) => return Err("replicated servers are frozen one at a time".into()),
+            Self::External(_) => {
+                return Err("this run did not start the server and does not freeze it".into());
             }
         }
         Ok(())
     }
 
-    /// Starts it again, with what it had acknowledged.
+    /// Lets a frozen store continue.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If this run did not start it as a single server.
+    pub async fn thaw(&self) -> Result<(), BoxError> {
+        match self {
+            Self::Ipc(owner, _) => owner.thaw(),
+            Self::Redis(redis) => redis.thaw().await?,
+            Self::Mongo(mongo) => mongo.thaw().await?,
+            Self::Sql(sql) | Self::Sqlite(sql) => sql.thaw().await?,
+            Self::Replicated(_) => return Err("replicated servers are thawed one at a time".into()),
+            Self::External(_) => {
+                return Err("this run did not start the server and does not thaw it".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills the store.
+    ///
+    /// # Errors
+    /// If this run did not start it as a single server with durable data.
+    pub async fn stop(&mut self) -> Result<(), BoxError> {
+        match self {
+            Self::Redis(redis) => redis.stop().await?,
+            Self::Mongo(mongo) => mongo.stop().await?,
+            Self::Sql(sql) => sql.stop().await?,
+            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::External(_) => {
+                return Err("this store cannot be killed".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a killed store again, with the writes that it had acknowledged.
+    ///
+    /// # Errors
+    /// If this run did not start it as a single server with durable data.
     ///
     /// # Panics
-    /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), Trouble> {
+    /// If the server does not answer.
+    pub async fn start_again(&mut self) -> Result<(), BoxError> {
         match self {
             Self::Redis(redis) => redis.start_again().await?,
             Self::Mongo(mongo) => mongo.start_again().await?,
             Self::Sql(sql) => sql.start_again().await?,
-            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::Theirs(_) => {
-                return Err("there is nothing to start here".into());
+            Self::Ipc(..) | Self::Sqlite(_) | Self::Replicated(_) | Self::External(_) => {
+                return Err("this store cannot be restarted".into());
             }
         }
         Ok(())
     }
 }
 
-/// Refuses faults that cannot be had with the store of this name or URL.
+/// Checks that all faults are possible with the store of this name or URL.
 ///
 /// # Errors
-/// If there are such; says why, and which there are.
-pub fn fits(store: &str, faults: &Faults) -> Result<(), Trouble> {
+/// If a fault is not possible. The text gives the reason and the possible faults.
+pub fn check_faults(store: &str, faults: &Faults) -> Result<(), BoxError> {
     let theirs = [
-        "a server that is not ours is not ours to stop",
-        "there is nobody of ours to take over",
-        "its network is not ours to cut",
+        "the run did not start this server and does not stop it",
+        "the run started no server that could take over",
+        "the run does not cut the network of other servers",
     ];
     let alone = "it is one server; use redis-sentinel, redis-cluster or mongo-set";
-    // Why there is no restart, no failover and no cut, where that is so.
+    // For each of restart, failover and cut: the reason why it is not possible.
     let (whys, there_are) = match store {
         "ipc" => (
             [
-                "the owner keeps the sessions in memory, so they end with it",
+                "the owner keeps the sessions in memory and would lose them",
                 "there is one owner",
                 "ipc has no network",
             ]
@@ -249,7 +255,7 @@ pub fn fits(store: &str, faults: &Faults) -> Result<(), Trouble> {
             ([None, Some(alone), None], "kill,freeze,restart,cut")
         }
         "redis-sentinel" | "redis-cluster" | "mongo-set" => (
-            [Some("its servers are killed one by one, and another takes over"), None, None],
+            [Some("use failover, which kills one server until another takes over"), None, None],
             "kill,freeze,failover,cut",
         ),
         _ => (theirs.map(Some), "kill,freeze"),
@@ -264,7 +270,7 @@ pub fn fits(store: &str, faults: &Faults) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The ports in a URL.
+/// Returns the ports in a URL.
 fn ports_of(url: &str) -> Vec<u16> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -272,28 +278,32 @@ fn ports_of(url: &str) -> Vec<u16> {
     hosts.split(',').filter_map(|host| host.rsplit_once(':')?.1.parse().ok()).collect()
 }
 
-async fn ipc(program: &Path, folder: &Path, plant: Option<Plant>) -> Result<Site, Trouble> {
+async fn ipc(
+    program: &Path,
+    folder: &Path,
+    plant: Option<PlantedBug>,
+) -> Result<TargetStore, BoxError> {
     let path = folder.join("owner.sock");
     let settings = serde_json::to_string(&OwnerSettings { path: path.clone(), plant })?;
     let owner = Process::start(program, &["owner"], &[(OWNER, &settings)]);
     wait::until_true("the owner to listen", PATIENCE, || path.exists()).await;
-    Ok(Site::Ipc(owner, path.display().to_string()))
+    Ok(TargetStore::Ipc(owner, path.display().to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{fits, ports_of};
+    use super::{check_faults, ports_of};
 
     #[test]
-    fn the_ports_are_those_behind_the_hosts() {
+    fn ports_are_read_from_a_url() {
         assert_eq!(ports_of("redis://:p4:5@127.0.0.1:7001/0?prefix=x:"), [7001]);
         assert_eq!(ports_of("mongodb://a:1,b:2/test?replicaSet=rig"), [1, 2]);
     }
 
     #[test]
-    fn a_fault_that_a_store_cannot_have_is_refused_with_those_that_it_can() {
+    fn impossible_fault_is_refused_with_the_possible_ones() {
         let refused = |store, faults: &str| {
-            fits(store, &faults.parse().unwrap()).err().map(|error| error.to_string())
+            check_faults(store, &faults.parse().unwrap()).err().map(|error| error.to_string())
         };
         assert_eq!(refused("ipc", "kill,freeze"), None);
         assert_eq!(
