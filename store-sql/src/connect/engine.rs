@@ -199,8 +199,8 @@ impl Engine {
         self.dialect.sql()
     }
 
-    /// Opens the lock file of an SQLite database, and creates the database's file if it is missing and
-    /// the store opens the connections.
+    /// Opens the lock file of an SQLite database, and creates the database's file if it is missing
+    /// and the store opens the connections.
     pub(crate) async fn open_file(&self) -> Result<(), ClientError> {
         match &self.pool {
             #[cfg(feature = "sqlite")]

@@ -1,5 +1,5 @@
-//! The connections to the database: the pools, the execution of statements, and the client that every
-//! call uses.
+//! The connections to the database: the pools, the execution of statements, and the client that
+//! every call uses.
 
 mod client;
 mod engine;
