@@ -248,7 +248,7 @@ impl Replay {
     /// Sends commands in one pipeline and reads this number of replies.
     fn send(&mut self, bytes: &[u8], replies: usize) -> Result<(), BoxError> {
         thread::scope(|scope| {
-            // SideBySide the reader: a server whose answers are not read stops reading.
+            // Writes on another thread. A server that cannot send its replies stops reading.
             let mut writer = self.stream.try_clone()?;
             let written = scope.spawn(move || writer.write_all(bytes));
             for _ in 0..replies {
