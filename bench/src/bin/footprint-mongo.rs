@@ -129,7 +129,7 @@ struct Population {
     /// In random order.
     sessions: Vec<Session>,
     footprint: Footprint,
-    /// The time that it took to create them.
+    /// The seconds that it took to create the sessions.
     seconds: f64,
     store: MongoStore,
     server_time: Cell<ServerTime>,

@@ -150,7 +150,7 @@ struct Population {
     usage: f64,
     /// Bytes per session: the growth of `used_memory`.
     growth: f64,
-    /// The time that it took to create them.
+    /// The seconds that it took to create the sessions.
     seconds: f64,
     /// Dropping it kills the server.
     _server: RedisServer,

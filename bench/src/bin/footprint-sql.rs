@@ -127,7 +127,7 @@ struct Population {
     table: f64,
     /// Bytes per session in the indexes.
     indexes: f64,
-    /// The time that it took to create them.
+    /// The seconds that it took to create the sessions.
     seconds: f64,
     database: TestDatabase,
 }
