@@ -1,6 +1,8 @@
--- Sends each request with the cookie of a session drawn at random, for wrk: wrk -s cookies.lua URL -- METHOD FILE
--- FILE has the value of a Cookie header on each line. At the end the script prints one line: requests per second, the median and the
--- 99th percentile of the time to an answer in ms, and how many requests failed.
+-- A script for wrk. Each request carries the cookie of a random session.
+-- Usage: wrk -s cookies.lua URL -- METHOD FILE
+-- FILE has the value of a Cookie header on each line. At the end the script prints one line:
+-- requests per second, the median and the 99th percentile of the response time in ms, and the number
+-- of failed requests.
 
 local requests = {}
 
@@ -19,5 +21,6 @@ function done(summary, latency)
     local errors = summary.errors
     local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
     local rate = summary.requests / summary.duration * 1e6
-    io.write(string.format('%.1f %.3f %.3f %d\n', rate, latency:percentile(50) / 1000, latency:percentile(99) / 1000, failed))
+    local median, p99 = latency:percentile(50) / 1000, latency:percentile(99) / 1000
+    io.write(string.format('%.1f %.3f %.3f %d\n', rate, median, p99, failed))
 end

@@ -1,8 +1,8 @@
-//! What each call of the store costs over a real Redis: one call at a time, so a round trip each,
-//! and 64 at once.
+//! The time of each call of `store-redis` with a real Redis: one call at a time, and 64 concurrent
+//! calls.
 //!
-//! A Redis is started for it; `TEST_REDIS_URL` names another one, in which this leaves sessions
-//! that expire after an hour.
+//! The benchmark starts a Redis server. If `TEST_REDIS_URL` is set, it uses that server and leaves
+//! sessions there, which expire after an hour.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use store_redis::{Config, RedisStore};
 use tokio::runtime::{Builder, Runtime};
 
 const HOUR: Duration = Duration::from_hours(1);
-const AT_ONCE: usize = 64;
+const CONCURRENT_CALLS: usize = 64;
 /// The secret of all sessions.
 const SECRET: SecretHash = SecretHash::from_bytes([0xa5; SecretHash::BYTES]);
 
@@ -56,12 +56,12 @@ fn insert() -> Commit {
 }
 
 fn calls(criterion: &mut Criterion) {
-    let server = must(RedisServer::at_hand());
+    let server = must(RedisServer::from_env_or_start());
     let runtime: Runtime = must(Builder::new_current_thread().enable_all().build());
     let store = runtime
         .block_on(async { must(RedisStore::connect(&must(Config::new(server.url()))).await) });
     let key = runtime.block_on(created(&store, record()));
-    // Of one user who is signed in on ten devices, and of no other run of this.
+    // One user with ten sessions. The name is random, so other runs use other users.
     let user = must(Principal::new(key.as_str()));
     for _ in 0..10 {
         runtime.block_on(created(&store, record().principal(user.clone())));
@@ -103,9 +103,9 @@ fn calls(criterion: &mut Criterion) {
         });
     });
     group.bench_function("delete", |bencher| {
-        let doomed = || runtime.block_on(created(&store, record()));
+        let session_to_delete = || runtime.block_on(created(&store, record()));
         bencher.iter_batched(
-            doomed,
+            session_to_delete,
             |key| must(runtime.block_on(store.delete(&key, Claim::Any))),
             BatchSize::PerIteration,
         );
@@ -115,11 +115,11 @@ fn calls(criterion: &mut Criterion) {
     });
     group.bench_function("64 loads at once", |bencher| {
         let load = async || drop(must(store.load(&key).await));
-        bencher.iter(|| runtime.block_on(join_all((0..AT_ONCE).map(|_| load()))));
+        bencher.iter(|| runtime.block_on(join_all((0..CONCURRENT_CALLS).map(|_| load()))));
     });
     group.bench_function("64 adds at once", |bencher| {
         let commit = async || drop(must(store.commit(&key, add()).await));
-        bencher.iter(|| runtime.block_on(join_all((0..AT_ONCE).map(|_| commit()))));
+        bencher.iter(|| runtime.block_on(join_all((0..CONCURRENT_CALLS).map(|_| commit()))));
     });
     group.finish();
 }

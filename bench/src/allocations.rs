@@ -1,4 +1,4 @@
-//! How often a piece of work asks for memory.
+//! Counts the allocations that a function makes.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -6,35 +6,35 @@ use std::{
 };
 
 thread_local! {
-    /// Needs no memory of its own and no destructor, so that the allocator may use it at any moment
-    /// of a thread's life.
+    /// The counter of the thread. It neither allocates nor has a destructor, so the allocator can
+    /// use it at any time in the life of a thread.
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system's allocator, which counts each thread's allocations: `alloc`, `alloc_zeroed` and
-/// `realloc` one each.
+/// The system's allocator with a counter for each thread. Each call of `alloc`, `alloc_zeroed` and
+/// `realloc` counts as one allocation.
 ///
 /// ```
-/// # use bench::{Counting, counted};
+/// # use bench::{CountingAllocator, count_allocations};
 /// #[global_allocator]
-/// static ALLOCATOR: Counting = Counting;
+/// static ALLOCATOR: CountingAllocator = CountingAllocator;
 ///
-/// let (text, allocations) = counted(|| "text".to_owned());
+/// let (text, allocations) = count_allocations(|| "text".to_owned());
 /// assert_eq!((text.as_str(), allocations), ("text", 1));
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct Counting;
+pub struct CountingAllocator;
 
-/// What `work` returns, and how many allocations this thread made for it. Always 0 where
-/// [`Counting`] is not the global allocator.
-pub fn counted<T>(work: impl FnOnce() -> T) -> (T, u64) {
+/// Calls `work`. Returns its result and the number of allocations that this thread made meanwhile.
+/// The number is 0 if [`CountingAllocator`] is not the global allocator.
+pub fn count_allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let before = COUNT.get();
     let result = work();
     (result, COUNT.get() - before)
 }
 
-/// What `work` returns; its allocations do not count.
-pub(crate) fn uncounted<T>(work: impl FnOnce() -> T) -> T {
+/// Calls `work` without counting its allocations.
+pub(crate) fn without_counting<T>(work: impl FnOnce() -> T) -> T {
     let before = COUNT.get();
     let result = work();
     COUNT.set(before);
@@ -45,12 +45,12 @@ fn count() {
     COUNT.set(COUNT.get() + 1);
 }
 
-// SAFETY: every call goes to the system's allocator as it came, and counting allocates nothing.
+// SAFETY: every call is passed unchanged to the system's allocator. Counting does not allocate.
 #[expect(unsafe_code, reason = "the standard library has no other way to see an allocation")]
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller keeps the promises that `System` asks for.
+        // SAFETY: the caller upholds the contract, which is the same as that of `System`.
         unsafe { System.alloc(layout) }
     }
 

@@ -1,22 +1,21 @@
-//! What the library costs: the pieces that the benches, the budget test and the server under load
-//! have in common.
+//! Shared code of the benchmarks, of the budget test and of the servers under load.
 //!
-//! `README.md` beside this crate says what each number means and how to get it.
+//! The README of this crate explains what each program measures and how to run it.
 
 mod allocations;
-mod beside;
 mod mongo_server;
 mod postgres_server;
+mod ready;
 mod redis_server;
-mod request;
-mod store;
-mod wait;
+mod request_bench;
+mod side_by_side;
+mod uncounted_store;
 
-pub use allocations::{Counting, counted};
-pub use beside::{Beside, time_of_each};
+pub use allocations::{CountingAllocator, count_allocations};
 pub use mongo_server::MongoServer;
 pub use postgres_server::PostgresServer;
+pub use ready::expect_ready;
 pub use redis_server::RedisServer;
-pub use request::Site;
-pub use store::Uncounted;
-pub use wait::at_once;
+pub use request_bench::RequestBench;
+pub use side_by_side::{SideBySide, micros_per_call};
+pub use uncounted_store::UncountedMemoryStore;

@@ -1,4 +1,4 @@
-//! A MongoDB of one's own.
+//! Starts a MongoDB server for a benchmark.
 
 use std::{
     error::Error,
@@ -11,7 +11,8 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A server on the loopback that keeps its files in a temporary folder and ends with this value.
+/// A server on the loopback interface with its files in a temporary folder. Dropping this value
+/// kills the server.
 #[derive(Debug)]
 pub struct MongoServer {
     url: String,
@@ -20,14 +21,15 @@ pub struct MongoServer {
 }
 
 impl MongoServer {
-    /// A new server, as soon as it takes connections. It keeps up to 1 GB of documents in memory.
+    /// Starts a server and waits until it accepts connections. Its cache holds up to 1 GB.
     ///
     /// # Errors
-    /// If `mongod` cannot be run (`scripts/test-mongod` gets one) or does not take connections
-    /// within ten seconds.
+    /// If `mongod` cannot be started (`scripts/test-mongod` installs it), or does not accept
+    /// connections within ten seconds.
     pub fn start() -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
-        // The port is free now, and nobody else is told of it.
+        // The listener is closed at once. The operating system rarely gives its port to another
+        // process so soon.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let process = Command::new("mongod")
             .args([
@@ -44,7 +46,7 @@ impl MongoServer {
             .stdout(Stdio::null())
             .spawn()
             .map_err(|error| {
-                format!("mongod does not run ({error}); scripts/test-mongod gets one")
+                format!("cannot start mongod ({error}); run scripts/test-mongod to install it")
             })?;
         let server = Self { url: format!("mongodb://{address}/bench"), process, _folder: folder };
         for _ in 0..200 {
@@ -53,23 +55,23 @@ impl MongoServer {
             }
             sleep(Duration::from_millis(50));
         }
-        Err(format!("mongod does not listen at {address}").into())
+        Err(format!("mongod does not accept connections at {address}").into())
     }
 
-    /// Its address, with a database.
+    /// The URL of the server, with a database.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The processor time that it has used: `utime` and `stime` of proc(5), in hundredths of a
-    /// second.
+    /// The processor time that the server has used: `utime` and `stime` of proc(5). The resolution
+    /// is a hundredth of a second.
     ///
     /// # Errors
-    /// If it has ended, or the system is not Linux.
+    /// If the server has ended, or the system is not Linux.
     pub fn processor_time(&self) -> Result<Duration, Box<dyn Error>> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let (_, fields) = stat.rsplit_once(')').ok_or("/proc/PID/stat names no program")?;
+        let (_, fields) = stat.rsplit_once(')').ok_or("/proc/PID/stat has no program name")?;
         let ticks = fields
             .split_whitespace()
             .skip(11)
@@ -82,7 +84,7 @@ impl MongoServer {
 
 impl Drop for MongoServer {
     fn drop(&mut self) {
-        // Its files go with it, so there is nothing that it should be asked to finish.
+        // The files are deleted too, so the server does not need a clean shutdown.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! A PostgreSQL of one's own.
+//! Starts a PostgreSQL server for a benchmark.
 
 use std::{
     env,
@@ -15,7 +15,8 @@ use std::{
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
-/// A server on the loopback that keeps its files in a temporary folder and ends with this value.
+/// A server on the loopback interface with its files in a temporary folder. Dropping this value
+/// stops the server.
 #[derive(Debug)]
 pub struct PostgresServer {
     url: String,
@@ -24,11 +25,11 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// A new server, as soon as it takes connections. It keeps up to 1 GB of tables in memory, and
-    /// has its usual settings but for that: a commit has been written to disk when it is answered.
+    /// Starts a server and waits until it accepts connections. `shared_buffers` is 1 GB. The other
+    /// settings are the defaults, so the server answers a commit after it has written it to disk.
     ///
     /// # Errors
-    /// If PostgreSQL cannot be run (Debian: `apt-get install postgresql`) or does not take
+    /// If PostgreSQL cannot be started (Debian: `apt-get install postgresql`), or does not accept
     /// connections within ten seconds.
     pub fn start() -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
@@ -39,7 +40,7 @@ impl PostgresServer {
         let root = folder.path().to_owned();
         let program = |name: &str| {
             let mut command = Command::new(program(name));
-            // It may not enter the folder that this process is in.
+            // The user of the server may have no access to the working directory of this process.
             command.current_dir(&root).stdout(Stdio::null());
             if let Some((user, group)) = owner {
                 command.uid(user).gid(group);
@@ -47,7 +48,7 @@ impl PostgresServer {
             command
         };
         let missing = |error| {
-            format!("PostgreSQL does not run ({error}); on Debian: apt-get install postgresql")
+            format!("cannot start PostgreSQL ({error}); on Debian: apt-get install postgresql")
         };
         let data = root.join("data");
         let made = program("initdb")
@@ -65,7 +66,8 @@ impl PostgresServer {
         if !made.success() {
             return Err(format!("initdb ended with {made}").into());
         }
-        // The port is free now, and nobody else is told of it.
+        // The listener is closed at once. The operating system rarely gives its port to another
+        // process so soon.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
         let process = program("postgres")
             .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")])
@@ -88,7 +90,7 @@ impl PostgresServer {
             _folder: folder,
         };
         for _ in 0..200 {
-            // It listens before it is ready.
+            // The server listens before it is ready.
             if program("pg_isready")
                 .args(["--quiet", "--host=127.0.0.1", "--port", &port])
                 .status()?
@@ -98,10 +100,10 @@ impl PostgresServer {
             }
             sleep(Duration::from_millis(50));
         }
-        Err(format!("PostgreSQL does not answer on port {port}").into())
+        Err(format!("PostgreSQL does not accept connections on port {port}").into())
     }
 
-    /// Its address, with a database.
+    /// The URL of the server, with a database.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -110,14 +112,15 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        // Its files go with it, so it should not finish anything; but asked in this way it ends its
-        // processes too.
+        // The files are deleted too, so the server does not need a clean shutdown. SIGQUIT also
+        // ends its child processes, and SIGKILL would not.
         let _ = kill_process(Pid::from_child(&self.process), Signal::QUIT);
         let _ = self.process.wait();
     }
 }
 
-/// Debian keeps these programs apart from others, by version.
+/// The path of a program of PostgreSQL. Debian installs them outside of `PATH`, in a folder for
+/// each version.
 fn program(name: &str) -> PathBuf {
     let on_path = env::var_os("PATH")
         .into_iter()
@@ -134,7 +137,8 @@ fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| name.into())
 }
 
-/// The user and group that the server runs as: it refuses root.
+/// The user and group for the server. `None` if this process does not run as root. PostgreSQL
+/// refuses to run as root.
 fn owner() -> Result<Option<(u32, u32)>, Box<dyn Error>> {
     if !geteuid().is_root() {
         return Ok(None);
@@ -147,9 +151,7 @@ fn owner() -> Result<Option<(u32, u32)>, Box<dyn Error>> {
             .find(|fields| fields.first() == Some(&name))?;
         Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
     };
-    Ok(Some(
-        ids("postgres")
-            .or_else(|| ids("nobody"))
-            .ok_or("PostgreSQL does not run as root, and there is neither postgres nor nobody")?,
-    ))
+    Ok(Some(ids("postgres").or_else(|| ids("nobody")).ok_or(
+        "PostgreSQL refuses to run as root, and the users `postgres` and `nobody` do not exist",
+    )?))
 }

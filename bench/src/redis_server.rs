@@ -1,4 +1,4 @@
-//! A Redis of one's own.
+//! Starts a Redis server for a benchmark.
 
 use std::{
     error::Error,
@@ -10,8 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A server on the loopback that keeps nothing on disk and ends with this value; or the one that
-/// `TEST_REDIS_URL` names, which is left as it is.
+/// A server on the loopback interface that writes nothing to disk. Dropping this value kills it. Or
+/// the server that `TEST_REDIS_URL` names, which continues to run.
 #[derive(Debug)]
 pub struct RedisServer {
     url: String,
@@ -19,23 +19,24 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// The server that `TEST_REDIS_URL` names, else a new one, as soon as it takes connections.
+    /// Returns the server that `TEST_REDIS_URL` names. Starts one if the variable is not set.
     ///
     /// # Errors
-    /// If `redis-server` cannot be run (Debian: `apt-get install redis-server`) or does not take
-    /// connections within five seconds.
-    pub fn at_hand() -> Result<Self, Box<dyn Error>> {
+    /// If `redis-server` cannot be started (Debian: `apt-get install redis-server`), or does not
+    /// accept connections within five seconds.
+    pub fn from_env_or_start() -> Result<Self, Box<dyn Error>> {
         std::env::var("TEST_REDIS_URL")
             .map_or_else(|_| Self::start(), |url| Ok(Self { url, own: None }))
     }
 
-    /// A new server.
+    /// Starts a server and waits until it accepts connections.
     ///
     /// # Errors
-    /// As [`Self::at_hand`].
+    /// As [`Self::from_env_or_start`].
     pub fn start() -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
-        // The port is free now, and nobody else is told of it.
+        // The listener is closed at once. The operating system rarely gives its port to another
+        // process so soon.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let child = Command::new("redis-server")
             .args([
@@ -54,7 +55,7 @@ impl RedisServer {
             .spawn()
             .map_err(|error| {
                 format!(
-                    "redis-server does not run ({error}); on Debian: apt-get install redis-server"
+                    "cannot start redis-server ({error}); on Debian: apt-get install redis-server"
                 )
             })?;
         let server =
@@ -65,10 +66,10 @@ impl RedisServer {
             }
             sleep(Duration::from_millis(50));
         }
-        Err(format!("redis-server does not answer on port {port}").into())
+        Err(format!("redis-server does not accept connections on port {port}").into())
     }
 
-    /// Its address.
+    /// The URL of the server.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -78,7 +79,7 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         if let Some((child, _)) = &mut self.own {
-            // It keeps nothing, so there is nothing that it should be asked to finish.
+            // The server stores nothing on disk, so it does not need a clean shutdown.
             let _ = child.kill();
             let _ = child.wait();
         }

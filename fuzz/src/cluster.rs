@@ -1,35 +1,39 @@
-//! Orders to a primary, its answers, and the frames between it and its workers.
+//! The commands to a primary, its replies, and the frames between the primary and its workers.
 
 use cluster::fuzzing::{answer, answered, frames_of_primary, frames_of_worker, lines, request};
 
-/// A byte that says what the others are.
+/// The first byte of the input selects the format of the rest.
 pub(crate) fn check(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     match kind % 5 {
-        0 => order(bytes),
-        1 => reply(bytes),
-        2 => frames(bytes, |bytes| block_on(frames_of_worker(bytes))),
-        3 => frames(bytes, |bytes| block_on(frames_of_primary(bytes))),
-        _ => stream(bytes),
+        0 => check_command(bytes),
+        1 => check_reply(bytes),
+        2 => check_frames(bytes, |bytes| block_on(frames_of_worker(bytes))),
+        3 => check_frames(bytes, |bytes| block_on(frames_of_primary(bytes))),
+        _ => check_lines(bytes),
     }
 }
 
-fn order(line: &[u8]) {
+fn check_command(line: &[u8]) {
     match request(line) {
         Ok(command) => {
             let written = serde_json::to_vec(&command).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(request(&written), Ok(command), "an order does not come back");
+            assert_eq!(
+                request(&written),
+                Ok(command),
+                "a command changes when it is encoded and decoded"
+            );
         }
         Err(refusal) => {
             let answered = answered(Err(refusal.clone()));
             assert_eq!(
                 answered.iter().position(|byte| *byte == b'\n'),
                 Some(answered.len() - 1),
-                "an answer is one line"
+                "a reply is not exactly one line"
             );
             assert!(
                 answered.len() < 16 * line.len() + 1_024,
-                "the answer to {} bytes has {}",
+                "the reply to {} bytes has {} bytes",
                 line.len(),
                 answered.len()
             );
@@ -38,41 +42,44 @@ fn order(line: &[u8]) {
     }
 }
 
-fn reply(line: &[u8]) {
+fn check_reply(line: &[u8]) {
     let Ok(read) = answer(line) else { return };
     let written = answered(read);
     assert_eq!(
         written.iter().position(|byte| *byte == b'\n'),
         Some(written.len() - 1),
-        "an answer is one line"
+        "a reply is not exactly one line"
     );
     let again =
-        answer(&written).unwrap_or_else(|error| panic!("an answer does not come back: {error}"));
+        answer(&written).unwrap_or_else(|error| panic!("an encoded reply cannot be read: {error}"));
     assert_eq!(answered(again), written);
 }
 
-type Read = (Vec<Vec<u8>>, std::io::Result<()>);
+type FramesRead = (Vec<Vec<u8>>, std::io::Result<()>);
 
-fn frames(stream: &[u8], read: impl Fn(&[u8]) -> Read) {
+fn check_frames(stream: &[u8], read: impl Fn(&[u8]) -> FramesRead) {
     let (frames, _) = read(stream);
     let written = frames.concat();
     let (again, ended) = read(&written);
-    assert!(ended.is_ok(), "what was written is not read");
-    assert!(again == frames, "a frame does not come back");
+    assert!(ended.is_ok(), "the encoded frames cannot be read");
+    assert!(again == frames, "a frame changes when it is encoded and decoded");
 }
 
-/// Lines come the same however they are cut on the way.
-fn stream(bytes: &[u8]) {
-    const MOST: usize = 64;
+/// The reader returns the same lines, however the bytes are split into reads.
+fn check_lines(bytes: &[u8]) {
+    const MAX_LINE: usize = 64;
     let mut expected: Vec<_> = bytes.split(|byte| *byte == b'\n').collect();
-    // What has no end is no line.
+    // The reader drops a last line without a line end.
     let rest = expected.pop().unwrap_or_default();
-    let long = expected.iter().position(|line| line.len() > MOST);
-    let ended = if long.is_some() || rest.len() > MOST { "too long" } else { "end" };
+    let long = expected.iter().position(|line| line.len() > MAX_LINE);
+    let ended = if long.is_some() || rest.len() > MAX_LINE { "too long" } else { "end" };
     expected.truncate(long.unwrap_or(expected.len()));
     for at_a_time in [1, 7, 8_192] {
-        let (lines, end) = block_on(lines(bytes, MOST, at_a_time));
-        assert!(lines == expected && end == ended, "other lines, {at_a_time} bytes at a time");
+        let (lines, end) = block_on(lines(bytes, MAX_LINE, at_a_time));
+        assert!(
+            lines == expected && end == ended,
+            "the lines differ with {at_a_time} bytes per read"
+        );
     }
 }
 

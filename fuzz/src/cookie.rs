@@ -1,4 +1,4 @@
-//! `Cookie` headers, what is in them, and the keys.
+//! `Cookie` headers, the values in them, and the cookie keys.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use session_core::{
@@ -6,10 +6,11 @@ use session_core::{
     cookie::{CookieCodec, CookieConfig, Key, KeyRing, SignedBy, VerifiedCookie, VerifiedCookies},
 };
 
-/// Twelve bytes of key and 21 of secret.
+/// The bytes of an id: 12 of the key and 21 of the secret.
 const ID_BYTES: usize = 33;
 
-/// Headers, one a line.
+/// The input has one `Cookie` header per line. The first bytes are also an id, and the text is also
+/// a cookie key.
 pub(crate) fn check(bytes: &[u8]) {
     let [old, new] = [b'o', b'n'].map(key);
     let rings = [vec![old.clone()], vec![new.clone(), old.clone()], vec![new]];
@@ -21,18 +22,18 @@ pub(crate) fn check(bytes: &[u8]) {
             CookieCodec::signed(config.clone(), &keyring(keys))
                 .unwrap_or_else(|error| panic!("{error}"))
         };
-        // One codec for each key says what the ring has to believe.
+        // One codec per key is the model: the ring must accept what any of them issues.
         let alone: Vec<_> = ring.iter().map(|key| signed(std::slice::from_ref(key))).collect();
-        headers(&signed(ring), &alone, bytes);
+        check_headers(&signed(ring), &alone, bytes);
     }
     let unsigned = CookieCodec::unsigned(CookieConfig::development())
         .unwrap_or_else(|error| panic!("{error}"));
-    headers(&unsigned, std::slice::from_ref(&unsigned), bytes);
+    check_headers(&unsigned, std::slice::from_ref(&unsigned), bytes);
     if let Some(id) = bytes.first_chunk::<ID_BYTES>() {
-        issued(&keyring(&rings[1]), id, bytes);
+        check_issued(&keyring(&rings[1]), id, bytes);
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
-        key_of(text);
+        check_key(text);
     }
 }
 
@@ -45,32 +46,34 @@ fn keyring(keys: &[Key]) -> KeyRing {
     KeyRing::new(keys.to_vec()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn headers(codec: &CookieCodec, alone: &[CookieCodec], bytes: &[u8]) {
+fn check_headers(codec: &CookieCodec, alone: &[CookieCodec], bytes: &[u8]) {
     let lines: Vec<_> = bytes.split(|byte| *byte == b'\n').collect();
     let read = |headers: &[&[u8]]| codec.read(headers.iter().copied());
-    let believed = read(&lines);
+    let accepted = read(&lines);
     assert_eq!(
-        believed.iter().cloned().collect::<Vec<_>>(),
-        reference(alone, &lines),
-        "the reader and its model disagree"
+        accepted.iter().cloned().collect::<Vec<_>>(),
+        model(alone, &lines),
+        "the reader and the model disagree"
     );
-    for VerifiedCookie { id, .. } in believed.iter() {
+    for VerifiedCookie { id, .. } in accepted.iter() {
         let text = id.to_text();
         assert!(
-            !format!("{believed:?}").contains(&*String::from_utf8_lossy(&text)),
-            "an id is shown"
+            !format!("{accepted:?}").contains(&*String::from_utf8_lossy(&text)),
+            "the Debug form contains an id"
         );
     }
-    // Neighbours in the same header or in another one change nothing.
-    let beside: Vec<u8> = [b"\xff=;=;;x=1; ".as_slice(), lines[0], b" ;\t; y"].concat();
-    let among: Vec<_> =
-        [b"".as_slice(), b"sid", &beside].into_iter().chain(lines[1..].iter().copied()).collect();
-    assert_eq!(read(&among), believed, "neighbours hide a cookie");
+    // Other cookies, in the same header or in another one, do not change the result.
+    let with_others: Vec<u8> = [b"\xff=;=;;x=1; ".as_slice(), lines[0], b" ;\t; y"].concat();
+    let among: Vec<_> = [b"".as_slice(), b"sid", &with_others]
+        .into_iter()
+        .chain(lines[1..].iter().copied())
+        .collect();
+    assert_eq!(read(&among), accepted, "other cookies hide a session cookie");
 }
 
-/// The same in other words: a value counts if it is the one that would be issued for the id in it,
-/// each id once, and the first four.
-fn reference(alone: &[CookieCodec], headers: &[&[u8]]) -> Vec<VerifiedCookie> {
+/// A simple model of the reader. It accepts a value if a codec would issue exactly this value for
+/// the id in it. It returns each id once, and the first four.
+fn model(alone: &[CookieCodec], headers: &[&[u8]]) -> Vec<VerifiedCookie> {
     let name =
         issue(&alone[0], None).split_once('=').map(|(name, _)| name.to_owned()).unwrap_or_default();
     let mut found: Vec<VerifiedCookie> = Vec::new();
@@ -79,14 +82,14 @@ fn reference(alone: &[CookieCodec], headers: &[&[u8]]) -> Vec<VerifiedCookie> {
             header.iter().map(|byte| if byte.is_ascii() { *byte } else { b'?' }).collect();
         for pair in String::from_utf8_lossy(&ascii).split(';') {
             let pair = pair.trim_matches(' ');
-            let Some((of, value)) = pair.split_once('=') else { continue };
+            let Some((pair_name, value)) = pair.split_once('=') else { continue };
             let Some(id) =
                 value.as_bytes().get(2..2 + SessionId::TEXT_LENGTH).and_then(SessionId::parse)
             else {
                 continue;
             };
             let is = |codec: &CookieCodec| {
-                of == name && issue(codec, Some(&id)).split(';').next() == Some(pair)
+                pair_name == name && issue(codec, Some(&id)).split(';').next() == Some(pair)
             };
             let Some(at) = alone.iter().position(is) else { continue };
             let signed_by = match value.as_bytes()[0] {
@@ -106,23 +109,27 @@ fn issue(codec: &CookieCodec, id: Option<&SessionId>) -> String {
     id.map_or_else(|| codec.remove(), |id| codec.issue(id, None))
 }
 
-/// What is issued is believed, and nothing else that looks like it.
-fn issued(ring: &KeyRing, id: &[u8; ID_BYTES], bytes: &[u8]) {
+/// An issued cookie is accepted. The same cookie with one changed byte is rejected.
+fn check_issued(ring: &KeyRing, id: &[u8; ID_BYTES], bytes: &[u8]) {
     let (key, secret) = id.split_at(12);
     let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(key), URL_SAFE_NO_PAD.encode(secret));
-    let id = SessionId::parse(text.as_bytes()).unwrap_or_else(|| panic!("33 bytes are not an id"));
+    let id = SessionId::parse(text.as_bytes())
+        .unwrap_or_else(|| panic!("an id of 33 bytes is rejected"));
     assert_eq!(id.to_text(), text.as_bytes());
     let codec = CookieCodec::signed(CookieConfig::default(), ring)
         .unwrap_or_else(|error| panic!("{error}"));
     let cookie = codec.issue(&id, None);
     let pair = cookie.split(';').next().unwrap_or_default().as_bytes().to_vec();
     let value = pair.split(|byte| *byte == b'=').nth(1).unwrap_or_default();
-    assert!(value.len() == 91 && value.starts_with(b"2."), "a value has another length or format");
+    assert!(
+        value.len() == 91 && value.starts_with(b"2."),
+        "the issued value has another length or format"
+    );
     assert_eq!(
         codec.read([&pair[..]]),
         VerifiedCookies::from(VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current })
     );
-    // One byte of it is another one.
+    // Changes one byte.
     let [.., at, to] = bytes else { return };
     let mut forged = pair;
     let at = usize::from(*at) % forged.len();
@@ -131,15 +138,15 @@ fn issued(ring: &KeyRing, id: &[u8; ID_BYTES], bytes: &[u8]) {
         assert_eq!(
             codec.read([&forged[..]]),
             VerifiedCookies::default(),
-            "a forged cookie is believed"
+            "a forged cookie is accepted"
         );
     }
 }
 
-fn key_of(text: &str) {
+fn check_key(text: &str) {
     match Key::parse(text) {
         Ok(key) => {
-            assert!(key.expose().len() >= Key::MIN_BYTES, "a short key");
+            assert!(key.expose().len() >= Key::MIN_BYTES, "a short key is accepted");
             assert_eq!(Key::parse(&URL_SAFE_NO_PAD.encode(key.expose())), Ok(key.clone()));
             assert_eq!(format!("{key:?}"), "Key(***)");
         }
@@ -147,7 +154,7 @@ fn key_of(text: &str) {
             let shown = format!("{error} {error:?}");
             assert!(
                 text.trim_ascii().len() < 16 || !shown.contains(text.trim_ascii()),
-                "an error shows a key: {shown}"
+                "an error contains the key: {shown}"
             );
         }
     }

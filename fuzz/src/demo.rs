@@ -1,26 +1,28 @@
-//! The settings of the demo: its command line, its file, and what its primary hands to a worker.
+//! The settings of the demo: the command line, the configuration file, and the form in which the
+//! primary passes them to a worker.
 
 use std::{ffi::OsString, fs, path::PathBuf, process};
 
-use crate::same::SECRET;
+use crate::assertions::SECRET;
 
-/// The demo is a program and no library, so its settings are compiled here as well.
+/// The demo has no library, so this crate compiles the settings of the demo itself.
 #[path = "../../demo-server/src/settings/mod.rs"]
-#[expect(dead_code, reason = "the demo uses what these targets do not")]
+#[expect(dead_code, reason = "only the demo uses all of the settings")]
 mod settings;
 
-/// Arguments, one a line; behind a line with two dashes the file that the first of them names.
+/// The input has one command-line argument per line. A line with two dashes separates them from the
+/// text of the configuration file.
 pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    handed(text);
+    check_worker_form(text);
     let (arguments, file) = text.split_once("\n--\n").unwrap_or((text, ""));
-    // Another file would be one of this machine's.
+    // `--config` would name another file of this machine.
     if arguments.contains("config")
         && arguments.lines().any(|line| line.trim_start_matches('-').starts_with("config"))
     {
         return;
     }
-    let path = (!file.is_empty()).then(|| kept(file));
+    let path = (!file.is_empty()).then(|| write_config(file));
     let mut given = vec![OsString::from("demo-server")];
     given.extend(arguments.lines().map(OsString::from));
     given.extend(path.iter().flat_map(|path| ["--config".into(), path.into()]));
@@ -28,35 +30,35 @@ pub(crate) fn check(bytes: &[u8]) {
     if let Some(path) = path {
         let _ = fs::remove_file(path);
     }
-    let said = match task {
-        // clap's own words quote the command line to whoever has written it.
+    let output = match task {
+        // The errors of clap quote the command line, for the user who has written it.
         Err(_) => return,
         Ok(Err(error)) => format!("{error} {error:?}"),
         Ok(Ok(settings::Task::PrintConfig(shown))) => {
             assert!(
                 shown.parse::<toml::Table>().is_ok(),
-                "settings are shown in a form that is no file: {shown}"
+                "the printed settings are not a valid file: {shown}"
             );
             shown
         }
         Ok(Ok(task)) => format!("{task:?}"),
     };
-    let hidden =
-        arguments.lines().chain(file.lines()).filter(|line| line.contains(SECRET)).all(hides);
-    // Whatever stands alone may take the next argument for its value.
-    let hidden = hidden
+    let secrets_in_place =
+        arguments.lines().chain(file.lines()).filter(|line| line.contains(SECRET)).all(is_secret);
+    // An argument without `=` may take the next argument as its value.
+    let must_be_hidden = secrets_in_place
         && arguments.lines().all(|line| {
             line.contains('=') || ["--print-config", "--allow-crash", "owner"].contains(&line)
         });
-    assert!(!hidden || !said.contains(SECRET), "a secret is shown: {said}");
+    assert!(!must_be_hidden || !output.contains(SECRET), "the output contains a secret: {output}");
 }
 
-/// Whether the secret in this argument, or line of a file, is one for this program too: a key, or
-/// in a URL a password.
-fn hides(line: &str) -> bool {
+/// Whether the program knows that the secret in this argument or line of a file is secret: it is a
+/// key, or a password in a URL.
+fn is_secret(line: &str) -> bool {
     let key = ["--cookie-key=", "cookie_key = \""].iter().any(|name| line.starts_with(name));
     let url = ["--store-url=", "store_url = \""].iter().find_map(|name| line.strip_prefix(name));
-    // The URLs of some stores have a path and no login.
+    // The URLs of these stores have a path and no login.
     let url = url.filter(|url| {
         !["ipc", "unix", "sqlite"].contains(&url.split(':').next().unwrap_or_default())
     });
@@ -65,37 +67,37 @@ fn hides(line: &str) -> bool {
             url.split_once("://").filter(|(scheme, _)| !scheme.contains(SECRET))?.1.rsplit_once('@')
         })
         .is_some_and(|(login, rest)| {
-            let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-            let beside = query
+            let (host, query) = rest.split_once('?').unwrap_or((rest, ""));
+            let in_query = query
                 .split('&')
-                .filter(|setting| !is_secret(setting))
+                .filter(|setting| !is_secret_setting(setting))
                 .any(|setting| setting.contains(SECRET));
             let (user, _) = login.split_once(':').unwrap_or((login, ""));
-            !beside && !place.contains(SECRET) && !user.contains(SECRET)
+            !in_query && !host.contains(SECRET) && !user.contains(SECRET)
         });
     key || password
 }
 
-/// Whether a setting in a URL holds a secret: its own key says so.
-fn is_secret(setting: &str) -> bool {
+/// Whether a setting in the query of a URL is secret. Its key tells.
+fn is_secret_setting(setting: &str) -> bool {
     let key = setting.split('=').next().unwrap_or_default().to_ascii_lowercase();
     key.ends_with("password") || key == "authmechanismproperties"
 }
 
-/// The one file of this process.
-fn kept(file: &str) -> PathBuf {
+/// Writes the configuration file of this process and returns its path.
+fn write_config(file: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("session-layer-fuzz-{}.toml", process::id()));
     fs::write(&path, file).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     path
 }
 
-/// What a worker gets comes back as it was, or is refused.
-fn handed(text: &str) {
+/// Settings in the form for a worker are rejected, or are the same after encoding and decoding.
+fn check_worker_form(text: &str) {
     let Ok(read) = settings::Settings::from_bytes(text.as_bytes()) else { return };
     let written = read.to_bytes();
     let again = settings::Settings::from_bytes(&written)
-        .unwrap_or_else(|error| panic!("settings do not come back: {error}"));
+        .unwrap_or_else(|error| panic!("the encoded settings cannot be read: {error}"));
     assert_eq!(again.to_bytes(), written);
-    // What they decide must not fail either.
+    // These functions must not panic.
     let _ = (read.store_url(), read.store_name(), format!("{read:?}"));
 }

@@ -1,5 +1,5 @@
-//! Ids, keys, handles, names, principals, attributes and values: the small formats that all stores
-//! share. And the origin of a request.
+//! The small formats that all stores share: ids, keys, handles, names, principals, attributes and
+//! values. Also the check of the origin of a request.
 
 use session_core::{
     Attributes, Handle, Json, JsonError, Limits, Name, Principal, SecretHash, SessionId, ShortText,
@@ -7,9 +7,9 @@ use session_core::{
     origin::{CrossOriginPolicy, CrossOriginRequest},
 };
 
-use crate::same::{SECRET, shows_no_secret};
+use crate::assertions::{SECRET, assert_no_secret};
 
-/// One text, for each of them.
+/// Gives the input to the parser of each format.
 pub(crate) fn check(bytes: &[u8]) {
     id(bytes);
     origin(bytes);
@@ -30,19 +30,22 @@ fn origin(bytes: &[u8]) {
     let post = CrossOriginRequest::new("POST").host(Some(b"example.com"));
     if CrossOriginPolicy::default().check(&post.origin([bytes])).is_ok() {
         let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
-        let own = |scheme: &str, default: &str| {
-            let behind =
+        let is_own = |scheme: &str, default: &str| {
+            let port =
                 text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://example.com"));
-            behind.is_some_and(|port| {
+            port.is_some_and(|port| {
                 port.is_empty()
                     || port
                         .strip_prefix(':')
                         .is_some_and(|port| port.trim_start_matches('0') == default)
             })
         };
-        assert!(own("http", "80") || own("https", "443"), "a foreign origin passes: {text}");
+        assert!(
+            is_own("http", "80") || is_own("https", "443"),
+            "a foreign origin is accepted: {text}"
+        );
     }
-    // Whatever can be trusted passes as itself, and the host may be anything.
+    // A trusted origin is accepted. The text of a rejection is bounded for every host.
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(policy) = CrossOriginPolicy::builder().trusted_origin(text).build() {
         assert_eq!(policy.check(&post.fetch_site([&b"cross-site"[..]]).origin([bytes])), Ok(()));
@@ -50,7 +53,10 @@ fn origin(bytes: &[u8]) {
     if let Err(rejection) = CrossOriginPolicy::default()
         .check(&post.host(Some(bytes)).origin([&b"https://example.com"[..]]))
     {
-        assert!(rejection.to_string().len() < 1_024, "a log line has no bound");
+        assert!(
+            rejection.to_string().len() < 1_024,
+            "the text of a rejection has 1,024 bytes or more"
+        );
     }
 }
 
@@ -69,7 +75,7 @@ fn id(bytes: &[u8]) {
     assert_eq!(SecretHash::from_slice(hash.as_bytes()), Some(hash));
     if let Ok(next) = id.rotated() {
         assert_eq!((next.key(), next.generation()), (key, id.generation().saturating_add(1)));
-        assert_ne!(next.secret_hash(), hash, "a rotation keeps the secret");
+        assert_ne!(next.secret_hash(), hash, "a rotation did not change the secret");
     }
 }
 
@@ -79,7 +85,10 @@ fn key(text: &str) {
         key.is_storable(),
         (1..=StoreKey::MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
     );
-    assert!(text.len() < 24 || !format!("{key:?}").contains(text), "a key is shown");
+    assert!(
+        text.len() < 24 || !format!("{key:?}").contains(text),
+        "the Debug form contains the key"
+    );
 }
 
 fn attributes(text: &str) {
@@ -108,18 +117,17 @@ fn json(text: &str) {
             assert_eq!(json.as_str(), text);
             assert_eq!(format!("{json:?}"), format!("Json({} bytes)", text.len()));
             match read {
-                // What JSON has and Rust has not: half a pair of surrogates, and numbers beyond
-                // f64.
+                // `serde_json::Value` rejects unpaired surrogates and numbers beyond `f64`.
                 Err(error) => assert!(
                     text.contains("\\u") || text.contains(['e', 'E']) || text.len() > 300,
                     "{error}"
                 ),
                 Ok(value) => {
                     assert_eq!(json.decode::<serde_json::Value>().ok(), Some(value.clone()));
-                    // JSON's -0 is a fraction for Rust, and adding to it is adding to nothing.
+                    // `serde_json` reads -0 as a fraction. `Json` reads it as the integer 0.
                     assert!(
                         json.as_integer() == value.as_i64() || json.as_integer() == Some(0),
-                        "another integer"
+                        "the integer differs from that of serde_json"
                     );
                     assert_eq!(
                         Json::encode(&value).ok().and_then(|json| json.decode().ok()),
@@ -129,9 +137,12 @@ fn json(text: &str) {
             }
         }
         Err(error) => {
-            assert!(read.is_err() || error == JsonError::TooDeep, "JSON is refused: {error}");
+            assert!(
+                read.is_err() || error == JsonError::TooDeep,
+                "valid JSON is rejected: {error}"
+            );
             if text.contains(SECRET) {
-                shows_no_secret(&format!("{error} {error:?}"));
+                assert_no_secret(&format!("{error} {error:?}"));
             }
         }
     }

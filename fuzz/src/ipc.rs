@@ -2,7 +2,7 @@
 
 use store_ipc::fuzzing::{Framing, replies, requests};
 
-/// A byte that says what the others are.
+/// The first byte of the input selects the framing and the direction. The rest is the messages.
 pub(crate) fn check(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     let framing = if kind & 1 == 0 { Framing::Included } else { Framing::Added };

@@ -1,11 +1,12 @@
-//! Fuzz targets: whatever reads bytes from outside, with what must hold of it whatever comes. The
-//! README beside says how they are run.
+//! Fuzz targets for all code that reads bytes from outside. The README of this crate explains how
+//! to run them.
 //!
-//! A target fails by a panic, which is what the engine looks for; so whatever does not hold here
-//! panics, and so does what these targets themselves made and know to be right: keys of the length
-//! that a key has, the default cookie, a runtime without I/O.
+//! A target reports a failure by a panic, because the engine looks for panics. So the targets panic
+//! when an invariant does not hold. They also panic when their own setup fails, such as a key, the
+//! default cookie or the runtime.
 #![forbid(unsafe_code)]
 
+mod assertions;
 mod cluster;
 mod cookie;
 mod ctl;
@@ -15,7 +16,6 @@ mod handover;
 mod ipc;
 mod mongo;
 mod redis;
-mod same;
 mod sql;
 mod target;
 mod url;

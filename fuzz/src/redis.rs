@@ -1,11 +1,11 @@
-//! What a Redis server answers, from the bytes on.
+//! The replies of a Redis server, as bytes of the protocol.
 
 use session_core::{Change, Commit, Name, Outcome, Record, SecretHash, StoreKey};
 use store_redis::fuzzing::{Answer, key, name};
 
-use crate::same::{holds_secret, is_record, shows_no_secret};
+use crate::assertions::{assert_no_secret, assert_valid_record, contains_secret};
 
-/// An answer in RESP.
+/// The input is a reply in RESP. As text it is also a key and a name.
 pub(crate) fn check(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         names(text);
@@ -32,12 +32,15 @@ pub(crate) fn check(bytes: &[u8]) {
         });
     match answer.committed(&commit) {
         Ok(Some(Outcome::Done(done))) => {
-            assert!(done.added.keys().eq(commit.changes.keys()), "sums of other names");
+            assert!(
+                done.added.keys().eq(commit.changes.keys()),
+                "the sums have other names than the commit"
+            );
         }
         Ok(_) => {}
         Err(error) => {
-            if holds_secret(bytes) {
-                shows_no_secret(&error);
+            if contains_secret(bytes) {
+                assert_no_secret(&error);
             }
         }
     }
@@ -46,31 +49,31 @@ pub(crate) fn check(bytes: &[u8]) {
 fn record(answer: &Answer, now: u64, bytes: &[u8]) {
     match answer.record(now) {
         Ok(Some(record)) => {
-            is_record(&record);
+            assert_valid_record(&record);
             if now == 0 {
-                // It cannot be written down: 0 stands for no authentication.
+                // The format cannot store this record: 0 means no authentication.
                 return;
             }
-            // The same record, written down in the plainest way, is read as the same.
-            let again = Answer::read(&written(&record, now)).map(|answer| answer.record(now));
+            // The record is the same after a simple encoder has written it.
+            let again = Answer::read(&encode(&record, now)).map(|answer| answer.record(now));
             assert!(
                 again.is_some_and(|read| read.as_ref().ok() == Some(&Some(record))),
-                "a record does not come back"
+                "a record changes when it is encoded and decoded"
             );
         }
         Ok(None) => {}
         Err(error) => {
-            if holds_secret(bytes) {
-                shows_no_secret(&error);
+            if contains_secret(bytes) {
+                assert_no_secret(&error);
             }
         }
     }
 }
 
-fn written(record: &Record, now: u64) -> Vec<u8> {
+fn encode(record: &Record, now: u64) -> Vec<u8> {
     let millis =
         |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    // As the store computes: a clock beyond the range of `i64` counts as its end.
+    // As in the store: a time beyond `i64::MAX` counts as `i64::MAX`.
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let time = |millis: i64| millis.to_be_bytes()[2..].to_vec();
     let ago = |age| time(now.saturating_sub(millis(age)));

@@ -1,13 +1,17 @@
-//! Rows of the databases.
+//! The rows of the SQL databases.
 
 use store_sql::fuzzing::{Columns, data, record, text};
 
-use crate::same::{holds_secret, is_record, shows_no_secret};
+use crate::assertions::{assert_no_secret, assert_valid_record, contains_secret};
 
-/// A line with the numbers (version, generation, since, creation, expiry, rotation, authentication,
-/// end of the grace, format, time; the three that may be null are null if they are negative), one
-/// with the hashes of both secrets, one with the attributes, whose own lines are separated by `;`,
-/// and one with the principal, empty for none. The rest is the column of names and values.
+/// The input has these lines:
+///
+/// 1. the numbers: version, generation, since, creation, expiry, rotation, authentication, end of
+///    the grace, format, time. Rotation, authentication and end of the grace are null if negative.
+/// 2. the hashes of both secrets
+/// 3. the attributes, with `;` in place of a line end
+/// 4. the principal. The line is empty for none.
+/// 5. all remaining bytes: the column of names and values
 pub(crate) fn check(bytes: &[u8]) {
     values(bytes);
     let mut parts = bytes.splitn(5, |byte| *byte == b'\n');
@@ -47,9 +51,9 @@ pub(crate) fn check(bytes: &[u8]) {
         Ok(Some(record)) => {
             assert!(
                 row.format == 2 && row.expires > row.now,
-                "a row of another format, or an expired one, is read as a record"
+                "a row that has another format or has expired is read as a record"
             );
-            is_record(&record);
+            assert_valid_record(&record);
             assert_eq!(
                 record.principal.as_ref().map(|principal| principal.as_str().as_bytes()),
                 row.principal
@@ -57,7 +61,7 @@ pub(crate) fn check(bytes: &[u8]) {
             assert_eq!(
                 record.principal.is_some(),
                 record.authenticated.is_some(),
-                "a principal without a time, or a time without a principal"
+                "the principal and the time of its authentication do not belong together"
             );
             assert_eq!(record.secret.as_bytes().as_slice(), row.secret);
             let in_grace = row.former_secret.is_some()
@@ -65,34 +69,39 @@ pub(crate) fn check(bytes: &[u8]) {
             assert_eq!(
                 record.grace.is_some(),
                 in_grace,
-                "a grace that is over, or none while it lasts"
+                "the grace of the record does not match the row"
             );
             assert_eq!(
                 data(text(&record.data).as_bytes()),
                 Ok(record.data),
-                "values do not come back"
+                "the values change when they are encoded and decoded"
             );
         }
-        Ok(None) => assert!(row.expires <= row.now, "a row that has not expired is missing"),
+        Ok(None) => assert!(row.expires <= row.now, "a row that has not expired counts as missing"),
         Err(error) => {
-            if holds_secret(bytes) {
-                shows_no_secret(&error);
+            if contains_secret(bytes) {
+                assert_no_secret(&error);
             }
         }
     }
 }
 
-/// What is read is what a database would read: an object of strings.
+/// The decoder reads the same values as a database: an object of strings.
 fn values(column: &[u8]) {
     let Ok(read) = data(column) else { return };
-    let model: serde_json::Map<_, _> = serde_json::from_slice(column)
-        .unwrap_or_else(|error| panic!("values that are no object: {error}"));
-    assert_eq!(read.len(), model.len(), "more or less values than a database finds");
+    let model: serde_json::Map<_, _> = serde_json::from_slice(column).unwrap_or_else(|error| {
+        panic!("the decoder accepts a column that is not an object: {error}")
+    });
+    assert_eq!(read.len(), model.len(), "the number of values differs from that of a database");
     for (_, json) in read.iter() {
         assert!(
             model.values().any(|value| value.as_str() == Some(json.as_str())),
-            "a value that no database finds"
+            "a database does not find this value"
         );
     }
-    assert_eq!(data(text(&read).as_bytes()), Ok(read), "values do not come back");
+    assert_eq!(
+        data(text(&read).as_bytes()),
+        Ok(read),
+        "the values change when they are encoded and decoded"
+    );
 }

@@ -1,4 +1,4 @@
-//! The targets, and what holds for all of them.
+//! The list of targets, and the limit on memory that holds for all of them.
 
 use std::{
     alloc::System,
@@ -13,57 +13,63 @@ use crate::{cluster, cookie, demo, formats, handover, ipc, mongo, redis, sql, ur
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Something that reads bytes from outside, and what must hold of it.
+/// Code that reads bytes from outside, with the checks of its invariants.
 pub struct Target {
-    /// Its name, and that of its folder of inputs.
+    /// The name of the target and of its folder in `corpus`.
     pub name: &'static str,
     check: fn(&[u8]),
-    /// How many bytes of memory it may allocate in all for an input of none, in MiB. A length that
-    /// an input claims is no reason for more.
-    mebibytes: usize,
+    /// The maximum total of allocated memory for an empty input, in MiB. A length field in the
+    /// input does not raise it.
+    base_mebibytes: usize,
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: &[Target] = &[
-    Target { name: "cookie", check: cookie::check, mebibytes: 1 },
-    Target { name: "formats", check: formats::check, mebibytes: 1 },
-    Target { name: "ipc", check: ipc::check, mebibytes: 1 },
-    Target { name: "handover", check: handover::check, mebibytes: 1 },
-    Target { name: "redis", check: redis::check, mebibytes: 1 },
-    Target { name: "mongo", check: mongo::check, mebibytes: 1 },
-    Target { name: "sql", check: sql::check, mebibytes: 1 },
-    Target { name: "url", check: url::check, mebibytes: 1 },
-    // The command line alone takes a few.
-    Target { name: "demo", check: demo::check, mebibytes: 16 },
-    // A worker is believed when it announces a frame of one.
-    Target { name: "cluster", check: cluster::check, mebibytes: 3 },
+    Target { name: "cookie", check: cookie::check, base_mebibytes: 1 },
+    Target { name: "formats", check: formats::check, base_mebibytes: 1 },
+    Target { name: "ipc", check: ipc::check, base_mebibytes: 1 },
+    Target { name: "handover", check: handover::check, base_mebibytes: 1 },
+    Target { name: "redis", check: redis::check, base_mebibytes: 1 },
+    Target { name: "mongo", check: mongo::check, base_mebibytes: 1 },
+    Target { name: "sql", check: sql::check, base_mebibytes: 1 },
+    Target { name: "url", check: url::check, base_mebibytes: 1 },
+    // The parser of the command line alone allocates several MiB.
+    Target { name: "demo", check: demo::check, base_mebibytes: 16 },
+    // The primary trusts the length of a worker's frame, which is up to 1 MiB.
+    Target { name: "cluster", check: cluster::check, base_mebibytes: 3 },
 ];
 
-/// How many bytes may be allocated for each byte that came: a list of empty texts takes 24 for
-/// each, growing doubles that, and some are copied.
-const EACH: usize = 4_096;
+/// The maximum number of allocated bytes per input byte. A list of empty strings takes 24 bytes per
+/// string. The growth of the list doubles that, and some lists are copied.
+const BYTES_PER_INPUT_BYTE: usize = 4_096;
 
-/// What is allocated is counted for the whole process.
-static ALONE: Mutex<()> = Mutex::new(());
+/// Allocations are counted for the whole process, so only one target runs at a time.
+static RUN_LOCK: Mutex<()> = Mutex::new(());
 
-/// The target of this name.
+/// Returns the target with this name.
 #[must_use]
 pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
 impl Target {
-    /// Gives it an input.
+    /// Runs the target with an input.
     ///
     /// # Panics
-    /// If something does not hold.
+    /// If an invariant does not hold, or if the target allocates too much memory.
     pub fn run(&self, bytes: &[u8]) {
-        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = RUN_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
         let region = Region::new(ALLOCATOR);
         (self.check)(bytes);
-        let (allocated, most) =
-            (region.change().bytes_allocated, (self.mebibytes << 20) + EACH * bytes.len());
-        assert!(allocated <= most, "{} bytes in made it allocate {allocated}", bytes.len());
+        let (allocated, limit) = (
+            region.change().bytes_allocated,
+            (self.base_mebibytes << 20) + BYTES_PER_INPUT_BYTE * bytes.len(),
+        );
+        assert!(
+            allocated <= limit,
+            "an input of {} bytes allocates {allocated} bytes, the limit is {limit}",
+            bytes.len()
+        );
     }
 }
 

@@ -2,58 +2,60 @@
 
 use std::fmt::Debug;
 
-use crate::same::{SECRET, shows_no_secret};
+use crate::assertions::{SECRET, assert_no_secret};
 
-/// A line with a URL; one each with a scheme, a user, what stands in a password before and after
-/// the secret part, a host with path and a query; then a section of a file.
+/// The input has eight lines: a URL, then the parts of a URL (the scheme, the user, the text before
+/// and after the secret in the password, the host with the path, the query), then a section of a
+/// configuration file, which has the remaining lines.
 pub(crate) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut lines = text.splitn(8, '\n');
     let mut line = || lines.next().unwrap_or_default();
     read(line());
     let [scheme, user, before, after, place, query] = std::array::from_fn(|_| line());
-    // The other stores' URLs have no login: an @ is a part of a path.
+    // The URLs of the other stores have no login, and `@` is a part of the path.
     let has_login =
         !["ipc", "unix", "sqlite"].contains(&scheme.split(':').next().unwrap_or_default());
     if has_login && ![scheme, user, place, query].iter().any(|part| part.contains(SECRET)) {
         let query = if query.is_empty() { String::new() } else { format!("?{query}") };
         for error in read(&format!("{scheme}://{user}:{before}{SECRET}{after}@{place}{query}")) {
-            shows_no_secret(&error);
+            assert_no_secret(&error);
         }
     }
     section(line());
 }
 
-/// Reads it as a URL of each store. What they say of it, and how they show the settings.
+/// Parses the text as a URL of each store. Returns the errors and the `Debug` forms of the
+/// settings.
 fn read(url: &str) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut texts = Vec::new();
     let any = store_any::check(url);
     let read = [
-        note(&mut said, store_ipc::Config::from_url(url)),
-        note(&mut said, store_redis::Config::new(url)),
-        note(&mut said, store_mongo::Config::new(url)),
-        note(&mut said, store_sql::Config::new(url)),
+        record(&mut texts, store_ipc::Config::from_url(url)),
+        record(&mut texts, store_redis::Config::new(url)),
+        record(&mut texts, store_mongo::Config::new(url)),
+        record(&mut texts, store_sql::Config::new(url)),
     ];
-    // Only store_any reads the URL of the store in memory.
+    // Only `store_any` accepts the URL of the store in memory.
     assert!(
         url.starts_with("memory:") || any.is_ok() == read.contains(&true),
-        "the stores disagree on a URL"
+        "store_any and the stores disagree on a URL"
     );
-    note(&mut said, any);
-    said
+    record(&mut texts, any);
+    texts
 }
 
-fn note<T: Debug>(said: &mut Vec<String>, read: Result<T, impl std::error::Error>) -> bool {
-    let is_read = read.is_ok();
-    said.push(match read {
+fn record<T: Debug>(texts: &mut Vec<String>, read: Result<T, impl std::error::Error>) -> bool {
+    let is_ok = read.is_ok();
+    texts.push(match read {
         Ok(settings) => format!("{settings:?} {settings:#?}"),
         Err(error) => format!("{error} {error:?}"),
     });
-    is_read
+    is_ok
 }
 
-/// Reads it as a section of each store. Whoever shows the error of a file shows lines of it, so
-/// only what the stores themselves say counts.
+/// Parses the text as a section of each store. The full error of the TOML parser quotes lines of
+/// the file, so the check covers only the message of the store.
 fn section(text: &str) {
     fn read<T: Debug + serde::de::DeserializeOwned>(text: &str) -> String {
         match toml::from_str::<T>(text) {
@@ -61,8 +63,8 @@ fn section(text: &str) {
             Err(error) => error.message().to_owned(),
         }
     }
-    let said = read::<store_redis::Config>(text);
-    // The others have no password beside the URL, and quote a key that is none.
+    let text_of_redis = read::<store_redis::Config>(text);
+    // The other stores have a password only in the URL, and their errors quote unknown keys.
     let _ = (
         read::<store_mongo::Config>(text),
         read::<store_sql::Config>(text),
@@ -70,6 +72,6 @@ fn section(text: &str) {
     );
     let login = text.lines().any(|line| line.starts_with("password = ") && line.contains(SECRET));
     if login && text.matches(SECRET).count() == 1 {
-        shows_no_secret(&said);
+        assert_no_secret(&text_of_redis);
     }
 }

@@ -44,8 +44,11 @@ use crate::scheme::scheme;
 ///     let guard = CrossOriginGuard::builder().trusted_origin("https://app.example.com").build()?;
 ///     let app = init_service(App::new().wrap(guard).service(transfer)).await;
 ///     let post = |origin| {
-///         let request = TestRequest::post().uri("/transfer").insert_header((header::HOST, "example.com"));
-///         request.insert_header((header::ORIGIN, origin)).to_request()
+///         TestRequest::post()
+///             .uri("/transfer")
+///             .insert_header((header::HOST, "example.com"))
+///             .insert_header((header::ORIGIN, origin))
+///             .to_request()
 ///     };
 ///     assert_eq!(call_service(&app, post("https://example.com")).await.status(), 200);
 ///     assert_eq!(call_service(&app, post("https://app.example.com")).await.status(), 200);

@@ -42,8 +42,8 @@ async fn main() -> Result<()> {
             );
         }
     }
-    // Memory that a process returns to its allocator stays resident, so each measurement runs in its
-    // own process.
+    // Memory that a process returns to its allocator stays resident, so each measurement runs in
+    // its own process.
     for kind in ["anonymous", "signed-in"] {
         Command::new(std::env::current_exe()?).args([&many.to_string(), kind]).status()?;
     }

@@ -6,7 +6,7 @@
 //! 1. The store writes the index before the session. An index may have an entry whose session does
 //!    not exist yet.
 //! 2. A list shows an entry only after it has read the session.
-//! 3. The store removes an entry only when its session is gone for good. Either the session has
+//! 3. The store removes an entry only when its session no longer exists. Either the session has
 //!    ended or changed its user, or the entry is no longer valid and a read found no session. An
 //!    entry is valid for [`ENTRY_MARGIN`] longer than the ttl of its session. When the store adds
 //!    an entry, it also removes entries that became invalid more than a day ago, without a read. So
@@ -92,7 +92,7 @@ impl Index<'_> {
         added.map(drop)
     }
 
-    /// Removes the entry of a session that is gone for good. A failure is only logged: a list
+    /// Removes the entry of a session that no longer exists. A failure is only logged: a list
     /// ignores such an entry.
     pub(crate) async fn remove(&self, principal: &Principal, key: &StoreKey) {
         let mut command = redis::cmd("ZREMRANGEBYLEX");

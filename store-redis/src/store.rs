@@ -310,7 +310,7 @@ impl Inner {
 }
 
 impl RedisStore {
-    /// In a Cluster, removes the index entry of a session that is gone for good. This happens in
+    /// In a Cluster, removes the index entry of a session that no longer exists. This happens in
     /// the background. If it fails, lists ignore the entry.
     fn remove_entry(&self, principal: Principal, key: &StoreKey) {
         if self.0.is_cluster {

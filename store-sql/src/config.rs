@@ -139,8 +139,8 @@ const SETTINGS: &[Setting] = &[
     },
 ];
 
-/// The largest cap on data. A statement with so much data stays below the default size limit of
-/// every server, even if the driver has to escape each byte.
+/// The largest cap on data. A statement with this amount of data stays below the default size limit
+/// of every server, even if the driver has to escape each byte.
 const MAX_DATA_BYTES: usize = 1 << 20;
 
 impl Config {

@@ -1,10 +1,10 @@
-//! Serves on a free port of the loopback, bare or with sessions, for a load generator, until it is
-//! killed.
+//! A server for a load generator, with or without sessions. It serves on a free port of the
+//! loopback interface until it is killed.
 //!
-//! `bench-server bare|sessions` has one worker and prints two lines: its address, and a `Cookie`
-//! header, which opens a session if there are sessions; they are in memory.
-//! `bench-server redis URL WORKERS`, `bench-server mongo URL WORKERS` and
-//! `bench-server sql URL WORKERS` keep sessions there and print their address.
+//! `bench-server bare` has no sessions, and `bench-server sessions` stores them in memory. Both
+//! have one worker and print two lines: the address and a `Cookie` header, which opens a session in
+//! the second case. `bench-server redis URL WORKERS`, `bench-server mongo URL WORKERS` and
+//! `bench-server sql URL WORKERS` store the sessions in that store and print their address.
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
@@ -12,8 +12,8 @@ use actix_web::{
     App, HttpServer,
     web::{self, ServiceConfig},
 };
-use bench::Site;
-use session_actix::{Error as SessionFailure, Session, SessionMiddleware};
+use bench::RequestBench;
+use session_actix::{Error as SessionError, Session, SessionMiddleware};
 use session_core::{
     MemoryStore, SessionStore,
     cookie::{CookieConfig, Key},
@@ -22,33 +22,38 @@ use store_mongo::MongoStore;
 use store_redis::RedisStore;
 use store_sql::SqlStore;
 
-type Failure = Box<dyn Error>;
+type BoxError = Box<dyn Error>;
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
 #[actix_web::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // The applications differ in the middleware only.
+    // The applications differ only in the middleware and its routes.
     match arguments[..] {
         ["bare"] => {
-            let server =
-                HttpServer::new(|| App::new().configure(untouched)).workers(1).bind(ANY_PORT)?;
-            tell(&server.addrs(), Some(&site()?));
+            let server = HttpServer::new(|| App::new().configure(untouched_route))
+                .workers(1)
+                .bind(ANY_PORT)?;
+            print_addresses(&server.addrs(), Some(&request_bench()?));
             server.run().await?;
         }
         ["sessions"] => {
-            let site = site()?;
-            let sessions = SessionMiddleware::builder(Arc::clone(site.store()), site.key().clone())
-                .development()
-                .build()?;
+            let bench = request_bench()?;
+            let sessions =
+                SessionMiddleware::builder(Arc::clone(bench.store()), bench.key().clone())
+                    .development()
+                    .build()?;
             let server = HttpServer::new(move || {
-                App::new().wrap(sessions.clone()).configure(untouched).configure(used)
+                App::new()
+                    .wrap(sessions.clone())
+                    .configure(untouched_route)
+                    .configure(session_routes)
             })
             .workers(1)
             .bind(ANY_PORT)?;
-            tell(&server.addrs(), Some(&site));
+            print_addresses(&server.addrs(), Some(&bench));
             server.run().await?;
         }
         [kind @ ("redis" | "mongo" | "sql"), url, workers] => {
@@ -60,55 +65,60 @@ async fn main() -> Result<(), Failure> {
             let sessions =
                 SessionMiddleware::builder(store, Key::random()?).development().build()?;
             let server = HttpServer::new(move || {
-                App::new().wrap(sessions.clone()).configure(untouched).configure(used)
+                App::new()
+                    .wrap(sessions.clone())
+                    .configure(untouched_route)
+                    .configure(session_routes)
             })
             .workers(workers.parse()?)
             .bind(ANY_PORT)?;
-            tell(&server.addrs(), None);
+            print_addresses(&server.addrs(), None);
             server.run().await?;
         }
-        _ => return Err(
-            "bench-server bare, bench-server sessions, or bench-server redis|mongo|sql URL WORKERS"
-                .into(),
-        ),
+        _ => {
+            return Err(
+                "usage: bench-server bare|sessions, or bench-server redis|mongo|sql URL WORKERS"
+                    .into(),
+            );
+        }
     }
     Ok(())
 }
 
-fn site() -> Result<Site, Failure> {
-    Site::new(Arc::new(MemoryStore::new()), CookieConfig::development())
+fn request_bench() -> Result<RequestBench, BoxError> {
+    RequestBench::new(Arc::new(MemoryStore::new()), CookieConfig::development())
 }
 
-#[expect(clippy::print_stdout, reason = "the caller waits for it")]
-fn tell(addresses: &[SocketAddr], site: Option<&Site>) {
+#[expect(clippy::print_stdout, reason = "the caller reads the address from standard output")]
+fn print_addresses(addresses: &[SocketAddr], bench: Option<&RequestBench>) {
     for address in addresses {
         println!("http://{address}");
     }
-    if let Some(site) = site {
-        println!("Cookie: {}", site.header());
+    if let Some(bench) = bench {
+        println!("Cookie: {}", bench.header());
     }
 }
 
-fn untouched(routes: &mut ServiceConfig) {
+fn untouched_route(routes: &mut ServiceConfig) {
     routes.route("/untouched", web::get().to(async || "hello, world"));
 }
 
-fn used(routes: &mut ServiceConfig) {
+fn session_routes(routes: &mut ServiceConfig) {
     routes
         .route("/read", web::get().to(read))
         .route("/add", web::get().to(add))
         .route("/read-insert", web::get().to(read_insert));
 }
 
-async fn read(session: Session) -> Result<String, SessionFailure> {
+async fn read(session: Session) -> Result<String, SessionError> {
     Ok(format!("n={:?}", session.get::<i64>("n").await?))
 }
 
-async fn add(session: Session) -> Result<String, SessionFailure> {
+async fn add(session: Session) -> Result<String, SessionError> {
     Ok(format!("n={}", session.add("n", 1).await?))
 }
 
-async fn read_insert(session: Session) -> Result<String, SessionFailure> {
+async fn read_insert(session: Session) -> Result<String, SessionError> {
     let n = session.get::<i64>("n").await?.unwrap_or(0);
     session.insert("n", &(n + 1))?;
     Ok(format!("n={}", n + 1))

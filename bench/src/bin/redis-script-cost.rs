@@ -1,10 +1,9 @@
-//! The processor time of a Redis server for each call of the store: what one core of the server can
-//! do.
+//! Measures the processor time that a Redis server needs for each call of the store.
 //!
-//! `cargo run --release -p bench --bin redis-script-cost [-- SESSIONS]`. Starts a server of its
-//! own. Records the bytes that the store sends for one call on each of the sessions, then sends
-//! them again and again in pipelines and reads `used_cpu_user` and `used_cpu_sys`. `HINCRBY` on the
-//! same hashes is the yardstick: its time depends on the machine as that of the scripts does.
+//! `cargo run --release -p bench --bin redis-script-cost [-- SESSIONS]`. The program starts a
+//! server. It records the bytes that the store sends for one call on each session. Then it sends
+//! these bytes repeatedly in pipelines, and reads `used_cpu_user` and `used_cpu_sys`. It compares
+//! each call with `HINCRBY` on the same hashes, so the ratio depends little on the machine.
 #![expect(clippy::print_stdout, reason = "a program that prints measurements")]
 #![expect(clippy::cast_precision_loss, reason = "the numbers are far below 2^52")]
 
@@ -25,18 +24,18 @@ use session_core::{
 };
 use store_redis::{Config, RedisStore};
 
-type Failure = Box<dyn Error>;
+type BoxError = Box<dyn Error>;
 
-/// How often all sessions are visited in one measured round, and how many rounds each call has.
-const VISITS: usize = 20;
+/// The number of calls per session in a measured round.
+const CALLS_PER_SESSION: usize = 20;
 const ROUNDS: usize = 15;
-const AT_ONCE: usize = 64;
+const CONCURRENT_CALLS: usize = 64;
 const DAY: Duration = Duration::from_hours(24);
-/// The secret of all sessions, and the one that a rotation gives them: the same, so that a rotation
-/// can be sent again.
+/// The secret of all sessions. A rotation sets the same secret, so the program can send a rotation
+/// repeatedly.
 const SECRET: SecretHash = SecretHash::from_bytes([0xa5; SecretHash::BYTES]);
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), BoxError> {
     let sessions = std::env::args().nth(1).map_or(Ok(1_000), |text| text.parse())?;
     let server = RedisServer::start()?;
     let address: SocketAddr =
@@ -45,46 +44,48 @@ fn main() -> Result<(), Failure> {
         .enable_all()
         .build()?
         .block_on(record(address, sessions))?;
-    let mut replay = Replay::to(address)?;
+    let mut replay = Replay::connect(address)?;
     let mut times = vec![Vec::with_capacity(ROUNDS); measured.len()];
-    // In turn, so that what else the machine does weighs on all alike.
+    // The calls take turns, so other work on the machine affects all of them.
     for _ in 0..ROUNDS {
         for ((_, bytes), times) in measured.iter().zip(&mut times) {
             let before = replay.used_cpu()?;
-            for _ in 0..VISITS {
+            for _ in 0..CALLS_PER_SESSION {
                 replay.send(bytes, sessions)?;
             }
-            times.push((replay.used_cpu()? - before) / (VISITS * sessions) as f64 * 1e6);
+            times.push((replay.used_cpu()? - before) / (CALLS_PER_SESSION * sessions) as f64 * 1e6);
         }
     }
     println!(
-        "µs of the server's processor for a call, in pipelines of {sessions}; median and least of {ROUNDS} rounds"
+        "µs of processor time of the server per call, in pipelines of {sessions}: median and \
+         minimum of {ROUNDS} rounds"
     );
-    let yardstick = median(&mut times[0]);
+    let baseline = median(&mut times[0]);
     for ((name, _), times) in measured.iter().zip(&mut times) {
         let median = median(times);
         println!(
             "{name:<34} {median:>6.2} {:>6.2}   {:>5.1} x HINCRBY",
             times[0],
-            median / yardstick
+            median / baseline
         );
     }
     Ok(())
 }
 
-/// Sorts them, and takes the one in the middle.
+/// Sorts the times and returns the median.
 fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }
 
-/// For each call its name, and what the store sends to make it once on each session.
+/// For each call its name, and the bytes that the store sends to make the call once on each
+/// session.
 async fn record(
     server: SocketAddr,
     sessions: usize,
-) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
-    let recorder = Recorder::before(server)?;
-    let config = Config::new(&format!("redis://{}", recorder.address))?
+) -> Result<Vec<(&'static str, Vec<u8>)>, BoxError> {
+    let proxy = RecordingProxy::start(server)?;
+    let config = Config::new(&format!("redis://{}", proxy.address))?
         .connections(std::num::NonZeroUsize::MIN);
     let store = RedisStore::connect(&config).await?;
     let data: Data = [
@@ -116,9 +117,9 @@ async fn record(
     let mut measured = vec![("HINCRBY", increments(&anonymous))];
     measured.push((
         "load (HGETALL)",
-        recorder
-            .during(each(&anonymous, async |key| {
-                store.load(key).await?.map(drop).ok_or(GONE.into())
+        proxy
+            .record(each(&anonymous, async |key| {
+                store.load(key).await?.map(drop).ok_or(MISSING.into())
             }))
             .await?,
     ));
@@ -136,27 +137,28 @@ async fn record(
         ("longer life, signed in", &signed_in, commit().ttl(DAY)),
         ("rotation", &signed_in, commit().rotate(rotation)),
     ] {
-        // Twice: the server learns the scripts, and the store the server's time.
+        // Two calls, so that the server has loaded the script and the store knows the server's
+        // time.
         for _ in 0..2 {
             let _ = store.commit(&keys[0], commit.clone()).await?;
         }
-        let make = async |key: &StoreKey| match store.commit(key, commit.clone()).await? {
+        let call = async |key: &StoreKey| match store.commit(key, commit.clone()).await? {
             Outcome::Done(_) => Ok(()),
-            other => Err(format!("a session is {other:?}").into()),
+            other => Err(format!("the outcome of a commit is {other:?}").into()),
         };
-        measured.push((name, recorder.during(each(keys, make)).await?));
+        measured.push((name, proxy.record(each(keys, call)).await?));
     }
     Ok(measured)
 }
 
-const GONE: &str = "a session is gone";
+const MISSING: &str = "a session is missing";
 
 async fn each(
     keys: &[StoreKey],
-    call: impl AsyncFn(&StoreKey) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    call: impl AsyncFn(&StoreKey) -> Result<(), BoxError>,
+) -> Result<(), BoxError> {
     stream::iter(keys.iter().map(|key| call(key)))
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(CONCURRENT_CALLS)
         .try_for_each(async |()| Ok(()))
         .await
 }
@@ -172,18 +174,18 @@ fn increments(keys: &[StoreKey]) -> Vec<u8> {
     keys.iter().flat_map(increment).collect()
 }
 
-/// Passes on what a client sends to a server, and keeps it.
-struct Recorder {
+/// A proxy that records the bytes that a client sends to a server.
+struct RecordingProxy {
     address: SocketAddr,
     sent: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Recorder {
-    fn before(server: SocketAddr) -> Result<Self, Failure> {
+impl RecordingProxy {
+    fn start(server: SocketAddr) -> Result<Self, BoxError> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (address, sent) = (listener.local_addr()?, Arc::<Mutex<Vec<u8>>>::default());
-        let kept = Arc::clone(&sent);
-        // Ends with the process.
+        let recorded = Arc::clone(&sent);
+        // The threads end with the process.
         thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
                 let Ok(upstream) = TcpStream::connect(server) else { return };
@@ -191,11 +193,11 @@ impl Recorder {
                 else {
                     return;
                 };
-                let kept = Arc::clone(&kept);
-                thread::spawn(move || pass(from_server, to_client, |_| {}));
+                let recorded = Arc::clone(&recorded);
+                thread::spawn(move || forward(from_server, to_client, |_| {}));
                 thread::spawn(move || {
-                    pass(client, upstream, |bytes| {
-                        kept.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
+                    forward(client, upstream, |bytes| {
+                        recorded.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
                     });
                 });
             }
@@ -203,11 +205,11 @@ impl Recorder {
         Ok(Self { address, sent })
     }
 
-    /// What the client sends while this is done, without the commands that ask for the time.
-    async fn during(
+    /// Runs `work` and returns the bytes that the client sends meanwhile, without `TIME` commands.
+    async fn record(
         &self,
-        work: impl Future<Output = Result<(), Failure>>,
-    ) -> Result<Vec<u8>, Failure> {
+        work: impl Future<Output = Result<(), BoxError>>,
+    ) -> Result<Vec<u8>, BoxError> {
         let take =
             || std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner));
         let _ = take();
@@ -220,36 +222,36 @@ impl Recorder {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, mut keep: impl FnMut(&[u8])) {
+fn forward(mut from: TcpStream, mut to: TcpStream, mut observe: impl FnMut(&[u8])) {
     let mut bytes = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
-        keep(&bytes[..count]);
+        observe(&bytes[..count]);
         if to.write_all(&bytes[..count]).is_err() {
             return;
         }
     }
 }
 
-/// A plain connection to the server.
+/// A plain connection to the server, which sends recorded commands.
 struct Replay {
     stream: TcpStream,
     parser: redis::Parser,
 }
 
 impl Replay {
-    fn to(server: SocketAddr) -> Result<Self, Failure> {
+    fn connect(server: SocketAddr) -> Result<Self, BoxError> {
         let stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, parser: redis::Parser::new() })
     }
 
-    /// Sends commands in one pipeline and reads so many answers.
-    fn send(&mut self, bytes: &[u8], answers: usize) -> Result<(), Failure> {
+    /// Sends commands in one pipeline and reads this number of replies.
+    fn send(&mut self, bytes: &[u8], replies: usize) -> Result<(), BoxError> {
         thread::scope(|scope| {
-            // Beside the reader: a server whose answers are not read stops reading.
+            // Writes on another thread. A server that cannot send its replies stops reading.
             let mut writer = self.stream.try_clone()?;
             let written = scope.spawn(move || writer.write_all(bytes));
-            for _ in 0..answers {
+            for _ in 0..replies {
                 self.parser.parse_value(&mut self.stream)?.extract_error()?;
             }
             written.join().map_err(|_| "the writer panicked")??;
@@ -257,8 +259,8 @@ impl Replay {
         })
     }
 
-    /// Seconds of the processor that the server has used.
-    fn used_cpu(&mut self) -> Result<f64, Failure> {
+    /// The processor time that the server has used, in seconds.
+    fn used_cpu(&mut self) -> Result<f64, BoxError> {
         self.stream.write_all(&redis::cmd("INFO").arg("cpu").get_packed_command())?;
         let info: String = redis::from_redis_value(self.parser.parse_value(&mut self.stream)?)?;
         let seconds = |name: &str| {

@@ -177,8 +177,8 @@ impl ClusterHandle {
     /// The requests of all workers, in the order in which they arrived. The stream ends with the
     /// cluster.
     ///
-    /// There is one reader: a further call replaces it, and the previous stream ends. While there
-    /// is no reader, workers that send requests get [`RequestError::NoReader`].
+    /// There is one reader: a further call replaces it, and the previous stream ends. Without
+    /// a reader, workers that send requests get [`RequestError::NoReader`].
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.0.shared.requests.subscribe()
@@ -247,8 +247,8 @@ impl ClusterHandle {
     ///
     /// [`ReloadError`] when a new worker ends or is not ready in time: the old worker of its slot
     /// continues to serve, and the following slots are not changed. This does not count as a death
-    /// of the slot, unless the slot was empty or its old worker has died meanwhile. Also when there
-    /// is no program, or when the cluster stops.
+    /// of the slot, unless the slot was empty or its old worker has died meanwhile. Also when the
+    /// program is missing, or when the cluster stops.
     pub async fn reload(&self) -> Result<ReloadReport, ReloadError> {
         let cluster = Arc::clone(&self.0);
         join(self.0.shared.runtime.spawn(async move { cluster.reload(|| ()).await }))

@@ -196,7 +196,7 @@ fn assert_makes_a_table() {
         .expect("a shell");
     let says = String::from_utf8_lossy(&refused.stderr);
     assert!(
-        refused.status.code() == Some(2) && says.contains("--matrix stands alone"),
+        refused.status.code() == Some(2) && says.contains("--matrix takes no further arguments"),
         "{refused:?}"
     );
     assert!(page::text("scripts/test").contains("--package tests --bin matrix\n"));

@@ -92,7 +92,7 @@ async fn credentials_changed_does_not_revive_an_ended_session() {
 }
 
 #[tokio::test]
-async fn credentials_changed_creates_nothing_if_the_session_ends_meanwhile() {
+async fn credentials_changed_creates_nothing_for_an_ended_session() {
     for before in ["load", "commit", "delete_all"] {
         let site = Site::new();
         let (id, device) = (site.sign_in(None, bob()).await, site.sign_in(None, bob()).await);

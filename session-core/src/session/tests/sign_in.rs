@@ -146,7 +146,7 @@ async fn former_session_ends_only_if_the_new_one_can_start() {
 }
 
 #[tokio::test]
-async fn another_user_does_not_remove_the_cookie_of_a_parallel_sign_in() {
+async fn another_user_does_not_remove_the_cookie_of_a_racing_sign_in() {
     let site = Site::new();
     let bobs = site.sign_in(None, bob()).await;
     let session = site.open(Some(&bobs));

@@ -1,14 +1,14 @@
-//! What a careful programmer writes without a session library: actix-web, and one prepared
-//! statement to PostgreSQL or SQLite for each request.
+//! The baseline for `bench/compare` over PostgreSQL and SQLite: actix-web and one prepared
+//! statement for each request, written by hand without a session library.
 //!
-//! `floor-server-sql URL WORKERS` prints its address and serves on a free port of the loopback
-//! until it is killed. A session is a row of the table `floor` with the number `n`; its `id` is
-//! what the cookie `id` says between its first two dots. Nothing is signed, checked, renewed or
-//! guarded: what a session library does beyond this is what it may cost. What it promises of a
-//! write is the same: it is on disk.
+//! `baseline-server-sql URL WORKERS` prints its address and serves on a free port of the loopback
+//! interface until it is killed. A session is a row of the table `baseline` with the number `n`.
+//! Its `id` is the part of the cookie `id` between its first two dots. The baseline does not sign,
+//! check, renew or protect sessions, so the comparison shows the cost of these features. Its writes
+//! are as durable as those of the library: an acknowledged write is on disk.
 //!
-//! Each worker has a pool of its own, made on its own thread, so that an answer wakes no other
-//! thread; it has as many connections as the store opens for a thread.
+//! Each worker creates its own pool on its own thread, so a reply wakes up only that thread. The
+//! pool has as many connections as the store opens for a thread.
 
 use std::error::Error;
 
@@ -25,21 +25,20 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-type Failure = Box<dyn Error>;
+type BoxError = Box<dyn Error>;
 
 const CONNECTIONS: u32 = 8;
 
-/// SQLite lets one write at a time; who waits here does not wake up in vain.
+/// SQLite executes one write at a time. A writer that waits for this lock does not have to retry.
 static WRITER: Mutex<()> = Mutex::const_new(());
 
 #[actix_web::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> Result<(), BoxError> {
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(workers)) = (arguments.next(), arguments.next()) else {
-        return Err(
-            "floor-server-sql URL WORKERS, such as floor-server-sql postgres://127.0.0.1/bench 2"
-                .into(),
-        );
+        return Err("usage: baseline-server-sql URL WORKERS, such as \
+             baseline-server-sql postgres://127.0.0.1/bench 2"
+            .into());
     };
     let app = move || {
         let url = url.clone();
@@ -52,19 +51,20 @@ async fn main() -> Result<(), Failure> {
             .route("/page", web::get().to(page))
     };
     let server = HttpServer::new(app).workers(workers.parse()?).bind("127.0.0.1:0")?;
-    tell(&server.addrs());
+    print_addresses(&server.addrs());
     server.run().await?;
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the caller waits for it")]
-fn tell(addresses: &[std::net::SocketAddr]) {
+#[expect(clippy::print_stdout, reason = "the caller reads the address from standard output")]
+fn print_addresses(addresses: &[std::net::SocketAddr]) {
     for address in addresses {
         println!("http://{address}");
     }
 }
 
-/// The table `floor`. Each statement is prepared once on each connection.
+/// The pool of the worker, for the table `baseline`. Each statement is prepared once on each
+/// connection.
 enum Sessions {
     Postgres(PgPool),
     Sqlite(SqlitePool),
@@ -94,7 +94,7 @@ impl Sessions {
     }
 
     async fn read(&self, id: &str) -> Result<Option<i64>, sqlx::Error> {
-        const READ: &str = "SELECT n FROM floor WHERE id = $1";
+        const READ: &str = "SELECT n FROM baseline WHERE id = $1";
         match self {
             Self::Postgres(pool) => sqlx::query_scalar(READ).bind(id).fetch_optional(pool).await,
             Self::Sqlite(pool) => sqlx::query_scalar(READ).bind(id).fetch_optional(pool).await,
@@ -102,12 +102,12 @@ impl Sessions {
     }
 
     async fn add(&self, id: &str) -> Result<Option<i64>, sqlx::Error> {
-        const ADD: &str = "UPDATE floor SET n = n + 1 WHERE id = $1 RETURNING n";
-        // To the statement's end: a write is done, and on disk, after the row that it answers with.
+        const ADD: &str = "UPDATE baseline SET n = n + 1 WHERE id = $1 RETURNING n";
+        // Reads to the end of the result: the write is on disk only after the returned row.
         let rows: Vec<i64> = match self {
             Self::Postgres(pool) => sqlx::query_scalar(ADD).bind(id).fetch_all(pool).await?,
             Self::Sqlite(pool) => {
-                let _alone = WRITER.lock().await;
+                let _guard = WRITER.lock().await;
                 sqlx::query_scalar(ADD).bind(id).fetch_all(pool).await?
             }
         };
@@ -115,26 +115,26 @@ impl Sessions {
     }
 
     async fn insert(&self, id: &str, n: i64) -> Result<(), sqlx::Error> {
-        const INSERT: &str = "UPDATE floor SET n = $2 WHERE id = $1";
+        const INSERT: &str = "UPDATE baseline SET n = $2 WHERE id = $1";
         match self {
             Self::Postgres(pool) => {
                 sqlx::query(INSERT).bind(id).bind(n).execute(pool).await.map(drop)
             }
             Self::Sqlite(pool) => {
-                let _alone = WRITER.lock().await;
+                let _guard = WRITER.lock().await;
                 sqlx::query(INSERT).bind(id).bind(n).execute(pool).await.map(drop)
             }
         }
     }
 }
 
-/// One value: one statement.
+/// Reads one value: one statement.
 async fn read(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<String> {
     let n = sessions.read(&id(&request)?).await.map_err(unavailable)?;
     Ok(format!("n={n:?}"))
 }
 
-/// A number that grows by one: one statement.
+/// Increments a number: one statement.
 async fn add(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<String> {
     let n = sessions
         .add(&id(&request)?)
@@ -144,7 +144,8 @@ async fn add(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Resul
     Ok(format!("n={n}"))
 }
 
-/// The same without care for what happens in between: two statements.
+/// Reads a number and writes the next one, without protection against concurrent writes: two
+/// statements.
 async fn read_insert(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<String> {
     let id = id(&request)?;
     let n = sessions.read(&id).await.map_err(unavailable)?.unwrap_or(0) + 1;
@@ -152,17 +153,19 @@ async fn read_insert(request: HttpRequest, sessions: Data<Sessions>) -> actix_we
     Ok(format!("n={n}"))
 }
 
-/// The whole session as JSON, as long as the page of the demo's `GET /session`: one statement.
+/// Returns the whole session as JSON. The body is as long as that of `GET /session` of the demo:
+/// one statement.
 async fn page(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<HttpResponse> {
     let n = sessions.read(&id(&request)?).await.map_err(unavailable)?;
     let data = n.map(|n| format!("\"n\":{n}")).unwrap_or_default();
     let page = format!(
-        "{{\"handle\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"principal\":null,\"age\":10.001,\"ttl\":1789.999,\"data\":{{{data}}}}}"
+        "{{\"handle\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"principal\":null,\"age\":10.001,\
+         \"ttl\":1789.999,\"data\":{{{data}}}}}"
     );
     Ok(HttpResponse::Ok().content_type("application/json").body(page))
 }
 
-/// The session's id, by what the cookie says.
+/// The id of the session that the cookie names.
 fn id(request: &HttpRequest) -> actix_web::Result<String> {
     let headers = request.headers().get_all(COOKIE).filter_map(|header| header.to_str().ok());
     let value = headers
@@ -172,7 +175,7 @@ fn id(request: &HttpRequest) -> actix_web::Result<String> {
     Ok(id.ok_or_else(|| ErrorUnauthorized("no cookie"))?.to_owned())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` calls it")]
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes the error by value")]
 fn unavailable(error: sqlx::Error) -> actix_web::Error {
     ErrorInternalServerError(error.to_string())
 }

@@ -1,4 +1,4 @@
-//! A store whose own allocations do not count.
+//! A store in memory whose allocations are not counted.
 
 use async_trait::async_trait;
 use session_core::{
@@ -6,28 +6,29 @@ use session_core::{
     Principal, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
 };
 
-use crate::{allocations::uncounted, at_once};
+use crate::{allocations::without_counting, expect_ready};
 
-/// A store in memory whose own allocations do not count, so that what is left is the library's.
+/// A [`MemoryStore`] whose allocations are not counted. So a test counts only the allocations of
+/// the session layer.
 #[derive(Debug, Default)]
-pub struct Uncounted(MemoryStore);
+pub struct UncountedMemoryStore(MemoryStore);
 
 #[async_trait]
-impl SessionStore for Uncounted {
+impl SessionStore for UncountedMemoryStore {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
-        uncounted(|| at_once(self.0.create(key, new)))
+        without_counting(|| expect_ready(self.0.create(key, new)))
     }
 
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
-        uncounted(|| at_once(self.0.load(key)))
+        without_counting(|| expect_ready(self.0.load(key)))
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<Outcome, StoreError> {
-        uncounted(|| at_once(self.0.commit(key, commit)))
+        without_counting(|| expect_ready(self.0.commit(key, commit)))
     }
 
     async fn delete(&self, key: &StoreKey, claim: Claim) -> Result<Deleted, StoreError> {
-        uncounted(|| at_once(self.0.delete(key, claim)))
+        without_counting(|| expect_ready(self.0.delete(key, claim)))
     }
 
     async fn list(
@@ -36,7 +37,7 @@ impl SessionStore for Uncounted {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<SummaryPage, StoreError> {
-        uncounted(|| at_once(self.0.list(principal, after, limit)))
+        without_counting(|| expect_ready(self.0.list(principal, after, limit)))
     }
 
     async fn delete_all(
@@ -44,7 +45,7 @@ impl SessionStore for Uncounted {
         principal: &Principal,
         except: Option<&StoreKey>,
     ) -> Result<u64, StoreError> {
-        uncounted(|| at_once(self.0.delete_all(principal, except)))
+        without_counting(|| expect_ready(self.0.delete_all(principal, except)))
     }
 
     async fn delete_everyone(
@@ -52,18 +53,18 @@ impl SessionStore for Uncounted {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<DeletedPage, StoreError> {
-        uncounted(|| at_once(self.0.delete_everyone(after, limit)))
+        without_counting(|| expect_ready(self.0.delete_everyone(after, limit)))
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
-        uncounted(|| at_once(self.0.scan(after, limit)))
+        without_counting(|| expect_ready(self.0.scan(after, limit)))
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<u64, StoreError> {
-        uncounted(|| at_once(self.0.delete_expired(limit)))
+        without_counting(|| expect_ready(self.0.delete_expired(limit)))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        uncounted(|| at_once(self.0.ping()))
+        without_counting(|| expect_ready(self.0.ping()))
     }
 }

@@ -1,15 +1,14 @@
-//! What a careful programmer writes without a session library: actix-web, and one round trip to
-//! MongoDB for each request.
+//! The baseline for `bench/compare` over MongoDB: actix-web and one command to MongoDB for each
+//! request, written by hand without a session library.
 //!
-//! `floor-server-mongo URL WORKERS` prints its address and serves on a free port of the loopback
-//! until it is killed. A session is a document of the collection `floor` with the number `n`; its
-//! `_id` is what the cookie `id` says between its first two dots. Nothing is signed, checked,
-//! renewed or guarded: what a session library does beyond this is what it may cost. What it
-//! promises of a write is the same: a majority has it, which on a single server means that it is in
-//! the journal.
+//! `baseline-server-mongo URL WORKERS` prints its address and serves on a free port of the loopback
+//! interface until it is killed. A session is a document of the collection `baseline` with the
+//! number `n`. Its `_id` is the part of the cookie `id` between its first two dots. The baseline
+//! does not sign, check, renew or protect sessions, so the comparison shows the cost of these
+//! features. Its writes are as durable as those of the library: a majority of the servers has the
+//! write. On a single server this means that the write is in the journal.
 //!
-//! Each worker has a client of its own, made on its own thread, so that an answer wakes no other
-//! thread.
+//! Each worker creates its own client on its own thread, so a reply wakes up only that thread.
 
 use std::error::Error;
 
@@ -25,14 +24,16 @@ use mongodb::{
     options::{ReturnDocument, WriteConcern},
 };
 
-type Failure = Box<dyn Error>;
+type BoxError = Box<dyn Error>;
 type Sessions = Data<Collection<Document>>;
 
 #[actix_web::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> Result<(), BoxError> {
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(workers)) = (arguments.next(), arguments.next()) else {
-        return Err("floor-server-mongo URL WORKERS, such as floor-server-mongo mongodb://127.0.0.1:27017/bench 2".into());
+        return Err("usage: baseline-server-mongo URL WORKERS, such as \
+             baseline-server-mongo mongodb://127.0.0.1:27017/bench 2"
+            .into());
     };
     let app = move || {
         let url = url.clone();
@@ -45,13 +46,13 @@ async fn main() -> Result<(), Failure> {
             .route("/page", web::get().to(page))
     };
     let server = HttpServer::new(app).workers(workers.parse()?).bind("127.0.0.1:0")?;
-    tell(&server.addrs());
+    print_addresses(&server.addrs());
     server.run().await?;
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the caller waits for it")]
-fn tell(addresses: &[std::net::SocketAddr]) {
+#[expect(clippy::print_stdout, reason = "the caller reads the address from standard output")]
+fn print_addresses(addresses: &[std::net::SocketAddr]) {
     for address in addresses {
         println!("http://{address}");
     }
@@ -63,17 +64,17 @@ async fn connect(url: String) -> Result<Collection<Document>, mongodb::error::Er
     let options = mongodb::options::CollectionOptions::builder()
         .write_concern(WriteConcern::majority())
         .build();
-    Ok(database.collection_with_options("floor", options))
+    Ok(database.collection_with_options("baseline", options))
 }
 
-/// One value: one round trip.
+/// Reads one value: one round trip.
 async fn read(request: HttpRequest, sessions: Sessions) -> actix_web::Result<String> {
     let found = sessions.find_one(doc! { "_id": id(&request)? }).await.map_err(unavailable)?;
     let n = found.and_then(|session| session.get_i64("n").ok());
     Ok(format!("n={n:?}"))
 }
 
-/// A number that grows by one: one round trip.
+/// Increments a number: one round trip.
 async fn add(request: HttpRequest, sessions: Sessions) -> actix_web::Result<String> {
     let update = sessions
         .find_one_and_update(doc! { "_id": id(&request)? }, doc! { "$inc": { "n": 1_i64 } });
@@ -84,7 +85,8 @@ async fn add(request: HttpRequest, sessions: Sessions) -> actix_web::Result<Stri
     Ok(format!("n={n}"))
 }
 
-/// The same without care for what happens in between: two round trips.
+/// Reads a number and writes the next one, without protection against concurrent writes: two round
+/// trips.
 async fn read_insert(request: HttpRequest, sessions: Sessions) -> actix_web::Result<String> {
     let id = id(&request)?;
     let found = sessions.find_one(doc! { "_id": id.as_str() }).await.map_err(unavailable)?;
@@ -96,7 +98,8 @@ async fn read_insert(request: HttpRequest, sessions: Sessions) -> actix_web::Res
     Ok(format!("n={n}"))
 }
 
-/// The whole session as JSON, as long as the page of the demo's `GET /session`: one round trip.
+/// Returns the whole session as JSON. The body is as long as that of `GET /session` of the demo:
+/// one round trip.
 async fn page(request: HttpRequest, sessions: Sessions) -> actix_web::Result<HttpResponse> {
     let found = sessions
         .find_one(doc! { "_id": id(&request)? })
@@ -109,13 +112,14 @@ async fn page(request: HttpRequest, sessions: Sessions) -> actix_web::Result<Htt
         .map(|(name, value)| format!("\"{name}\":{}", value.as_i64().unwrap_or(0)))
         .collect();
     let page = format!(
-        "{{\"handle\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"principal\":null,\"age\":10.001,\"ttl\":1789.999,\"data\":{{{}}}}}",
+        "{{\"handle\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"principal\":null,\"age\":10.001,\
+         \"ttl\":1789.999,\"data\":{{{}}}}}",
         data.join(",")
     );
     Ok(HttpResponse::Ok().content_type("application/json").body(page))
 }
 
-/// The session's id, by what the cookie says.
+/// The id of the session that the cookie names.
 fn id(request: &HttpRequest) -> actix_web::Result<String> {
     let headers = request.headers().get_all(COOKIE).filter_map(|header| header.to_str().ok());
     let value = headers
@@ -125,7 +129,7 @@ fn id(request: &HttpRequest) -> actix_web::Result<String> {
     Ok(id.ok_or_else(|| ErrorUnauthorized("no cookie"))?.to_owned())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` calls it")]
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes the error by value")]
 fn unavailable(error: mongodb::error::Error) -> actix_web::Error {
     ErrorInternalServerError(error.to_string())
 }

@@ -1,8 +1,8 @@
-//! Every kept input, given to its target once more: what the engine found stays found without it.
+//! Runs each target with every input of its corpus, without the engine.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that cannot do its part fails, and shows which input it was"
+    reason = "test helpers may panic, and print the input that fails"
 )]
 
 use std::{fs, path::Path};
@@ -13,25 +13,25 @@ fn replay(name: &str) {
     let mut inputs = 0;
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        // Shown if it fails.
+        // The test output shows the path of the input that fails.
         println!("{}", path.display());
         target.run(&fs::read(path).unwrap());
         inputs += 1;
     }
-    assert!(inputs >= 5, "{} has only {inputs} inputs", folder.display());
+    assert!(inputs >= 5, "{} has only {inputs} inputs, 5 are required", folder.display());
     target.run(&[]);
 }
 
-macro_rules! replayed {
+macro_rules! replay_tests {
     ($($name:ident)*) => {
         $(#[test] fn $name() { replay(stringify!($name)); })*
 
         #[test]
-        fn none_is_left_out() {
+        fn every_target_is_replayed() {
             let names: Vec<_> = fuzz::TARGETS.iter().map(|target| target.name).collect();
             assert_eq!(names, [$(stringify!($name)),*]);
         }
     };
 }
 
-replayed! { cookie formats ipc handover redis mongo sql url demo cluster }
+replay_tests! { cookie formats ipc handover redis mongo sql url demo cluster }
