@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::jar::SetCookie;
+use crate::cookie::SetCookie;
 
 /// After this long a request counts as hung. Every deadline under test is far shorter.
 pub const HUNG: Duration = Duration::from_secs(20);

@@ -185,7 +185,7 @@ mod tests {
         };
         let concerned = cells
             .filter(move |(line, store)| only(line).is_none_or(|stores| stores.contains(store)));
-        concerned.map(|(line, store)| format!("edge::{store}::{line}_x"))
+        concerned.map(|(line, store)| format!("hostile_requests::{store}::{line}_x"))
     }
 
     /// The cells of a line, as they are printed.
@@ -218,10 +218,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(
-            of("edge::redis_cluster::s15_s16_hostile_text_s17"),
+            of("hostile_requests::redis_cluster::s15_s16_hostile_text_s17"),
             ["S15 redis_cluster", "S16 redis_cluster"]
         );
-        assert_eq!(of("abuse::ipc::s22_x"), ["S22 ipc"]);
+        assert_eq!(of("socket_attacks::ipc::s22_x"), ["S22 ipc"]);
         assert_eq!(of("outages::own_redis::h18_x"), [""; 0]);
         assert_eq!(of("timing::s14_x"), [""; 0]);
         assert_eq!(of("ipc::h1_x"), [""; 0]);

@@ -1,6 +1,6 @@
 //! H30: two browsers of one user.
 
-use tests::jar::{key_of, secret_of};
+use tests::cookie::{key_of, secret_of};
 
 use crate::rig::{Rig, cookie, devices, page, principal, send};
 

@@ -8,7 +8,7 @@ use session_core::{
 use tests::{
     Browser, Demo, KEY, Page, Setup,
     client::{Connection, Request, send},
-    jar::{SetCookie, id_of},
+    cookie::{SetCookie, id_of},
 };
 
 /// Whom the demo sees behind these `Cookie` headers, each one header of its own.

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tests::{
     Setup,
     client::{Connection, Request},
-    jar::key_of,
+    cookie::key_of,
 };
 
 /// The random bytes of an id: 12 of its key, then 17 of its secret. Between them stands the

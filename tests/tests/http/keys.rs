@@ -6,7 +6,7 @@ use session_core::cookie::Key;
 use tests::{
     Browser, Demo, KEY, OTHER_KEY, Page, Setup,
     client::{Request, send},
-    jar::id_of,
+    cookie::id_of,
 };
 
 use crate::cookies::seen;

@@ -13,7 +13,7 @@ use session_core::SessionId;
 use tests::{
     Browser, Demo, OTHER_KEY, PATIENCE,
     client::{Connection, Request, send},
-    jar::id_of,
+    cookie::id_of,
     process,
     prometheus::Scrape,
     service::Redis,

@@ -183,7 +183,7 @@ async fn h24_what_is_inserted_after_destroy_starts_a_new_session(setup: &Setup) 
     assert!(!cookie.removes());
     assert_ne!(cookie.value, before.cookie());
     // The new session has another key, so nothing ties it to the old one.
-    assert_ne!(tests::jar::key_of(&cookie.value), tests::jar::key_of(before.cookie()));
+    assert_ne!(tests::cookie::key_of(&cookie.value), tests::cookie::key_of(before.cookie()));
     let page = browser.page().await;
     assert_eq!(
         (page.principal.as_deref(), page.value("flash")),

@@ -10,7 +10,7 @@ use session_core::SessionId;
 use tests::{
     Browser, Demo, KEY, OTHER_KEY, Service, Setup, Stored,
     client::{Request, send},
-    jar::{id_of, key_of, secret_of},
+    cookie::{id_of, key_of, secret_of},
     service::{Durability, PASSWORD},
 };
 

@@ -10,7 +10,7 @@ use session_core::{Claim, NewRecord, SessionId};
 use tests::{
     Browser, Setup,
     client::{Connection, Request, Response},
-    jar::{id_of, key_of},
+    cookie::{id_of, key_of},
     wait,
 };
 

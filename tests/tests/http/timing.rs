@@ -19,7 +19,7 @@ use session_core::{
 use tests::{
     Calls, Counting, Demo, KEY, Setup,
     client::{Connection, Request},
-    jar::{SetCookie, id_of},
+    cookie::{SetCookie, id_of},
 };
 
 const SUSPICIOUS: f64 = 4.5;

@@ -9,8 +9,7 @@ use tests::{Browser, Demo, KEY, client::Request, service::AnyMongo};
 
 use crate::{
     cookies::{forged, random_id, signed},
-    made_up::odd_cookies,
-    wire::attack,
+    forged_cookies::{attack, odd_cookies},
 };
 
 /// A demo with two workers, and a server that writes down all that the demo asks of its database.

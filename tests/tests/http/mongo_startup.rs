@@ -12,7 +12,7 @@ use tests::{
     wait,
 };
 
-use crate::usage_redis::{
+use crate::redis_startup::{
     Mistake, SECRET, a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up,
     assert_refused, run_with,
 };

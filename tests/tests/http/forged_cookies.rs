@@ -5,14 +5,11 @@ use std::net::SocketAddr;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tests::{
-    Browser, Calls, Counting, KEY, Page, Setup,
-    client::{Request, send},
+    Browser, Calls, Counting, Demo, KEY, Page, Setup,
+    client::{Connection, Request, send},
 };
 
-use crate::{
-    cookies::{forged, random_id, seen, signed},
-    wire::attack,
-};
+use crate::cookies::{forged, random_id, seen, signed};
 
 on_every_shared_setup!(
     s02_ten_thousand_made_up_cookies_make_no_record,
@@ -88,9 +85,34 @@ async fn s03_odd_cookies_cost_no_store_call(setup: &Setup) {
     println!("s03: {} odd cookies, 0 store calls", count + more.len() + 1);
 }
 
+/// Sends that many cookies over eight connections.
+pub(crate) async fn attack(demo: &Demo, cookies: usize, make: fn() -> String) {
+    let attackers = (0..8).map(|attacker| {
+        let address = demo.address;
+        tokio::spawn(async move {
+            let mut connection = Connection::open(address).await.expect("the demo accepts");
+            for n in 0..cookies.div_ceil(8) {
+                let request = match (attacker + n) % 3 {
+                    0 => Request::get("/session"),
+                    1 => Request::get("/devices"),
+                    _ => Request::delete("/session/n"),
+                };
+                let response = connection
+                    .send(&request.cookie(format!("id={}", make())))
+                    .await
+                    .expect("an answer");
+                assert!(response.status < 500 && response.set_cookie().is_none(), "{response:?}");
+            }
+        })
+    });
+    for attacker in attackers.collect::<Vec<_>>() {
+        attacker.await.expect("every request is answered");
+    }
+}
+
 /// Sends cookies that are none, some of them made of a good one. Each is anonymous.
 pub(crate) async fn odd_cookies(address: SocketAddr, good: &str) -> usize {
-    let unsigned = tests::jar::id_of(good);
+    let unsigned = tests::cookie::id_of(good);
     let long = "A".repeat(65_536);
     let other_mac = format!("2.{unsigned}.{}", URL_SAFE_NO_PAD.encode([7; 32]));
     let odd: [&[u8]; 18] = [

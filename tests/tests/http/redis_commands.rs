@@ -2,13 +2,13 @@
 
 use tests::{
     Browser, Demo, KEY,
-    client::{Connection, Request},
+    client::Request,
     service::{AnyRedis, RoundTrip, Tap},
 };
 
 use crate::{
     cookies::{forged, random_id, signed},
-    made_up::odd_cookies,
+    forged_cookies::{attack, odd_cookies},
 };
 
 /// A demo with two workers, and all that it says to its Redis.
@@ -111,31 +111,6 @@ async fn s02_ten_thousand_made_up_cookies_say_nothing_and_signed_ones_leave_noth
     println!(
         "s02: {FORGED} made-up cookies, nothing said to the server; {SIGNED} signed ones, 1 session before, 1 after"
     );
-}
-
-/// Sends that many cookies over eight connections.
-pub(crate) async fn attack(demo: &Demo, cookies: usize, make: fn() -> String) {
-    let attackers = (0..8).map(|attacker| {
-        let address = demo.address;
-        tokio::spawn(async move {
-            let mut connection = Connection::open(address).await.expect("the demo accepts");
-            for n in 0..cookies.div_ceil(8) {
-                let request = match (attacker + n) % 3 {
-                    0 => Request::get("/session"),
-                    1 => Request::get("/devices"),
-                    _ => Request::delete("/session/n"),
-                };
-                let response = connection
-                    .send(&request.cookie(format!("id={}", make())))
-                    .await
-                    .expect("an answer");
-                assert!(response.status < 500 && response.set_cookie().is_none(), "{response:?}");
-            }
-        })
-    });
-    for attacker in attackers.collect::<Vec<_>>() {
-        attacker.await.expect("every request is answered");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

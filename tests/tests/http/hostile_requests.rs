@@ -40,8 +40,10 @@ mod handles {
         assert_eq!(devices.iter().filter(|device| device["current"] == true).count(), 1);
         let text = serde_json::to_string(&devices).expect("JSON");
         for browser in [&first, &second] {
-            let (key, secret) =
-                (tests::jar::key_of(browser.cookie()), tests::jar::secret_of(browser.cookie()));
+            let (key, secret) = (
+                tests::cookie::key_of(browser.cookie()),
+                tests::cookie::secret_of(browser.cookie()),
+            );
             assert!(
                 !text.contains(key)
                     && !text.contains(secret)
