@@ -162,7 +162,7 @@ mod tests {
 error: test run failed";
 
     #[test]
-    fn what_nextest_says_is_read_and_only_output_of_what_failed_is_seen() {
+    fn output_of_passed_tests_is_hidden() {
         let (tests, seen) = read(NEXTEST);
         let wanted = [
             ("ipc::h01_passes", Ended::Passed),

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn all_cells_passed_is_whole_and_any_that_is_not_there_is_missing() {
+    fn table_with_a_missing_cell_is_incomplete() {
         let table = Table::of(&passed(all()), "2026-11-26");
         assert!(table.is_whole(), "{table}");
         let text = table.to_string();

@@ -110,7 +110,7 @@ async fn arrived(nginx: &Nginx, before: usize, origin: &str, count: usize) -> Ve
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s21_s24_a_cross_site_post_changes_nothing() {
+async fn s21_s24_cross_site_requests_of_a_page_change_nothing() {
     let Some(rig) = Rig::start(&[]).await else { return };
     let (browser, other) = (rig.signed_in("bob").await, rig.signed_in("bob").await);
     assert_eq!(send(&browser, "POST", "/session/n/add", None).await, (200, "1".to_owned()));

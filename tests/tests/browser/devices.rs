@@ -5,7 +5,7 @@ use tests::cookie::{key_of, secret_of};
 use crate::rig::{Rig, cookie, devices, page, principal, send};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h30_a_device_that_renewed_meanwhile_can_be_ended() {
+async fn h30_device_with_a_renewed_id_can_be_signed_out() {
     let Some(rig) = Rig::start(&[]).await else { return };
     let (first, other) = (rig.signed_in("bob").await, rig.signed_in("bob").await);
     let listed = devices(&first).await;

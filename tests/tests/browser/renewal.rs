@@ -77,7 +77,7 @@ fn used_http_2(nginx: &Nginx) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h27_h28_renewal_beside_parallel_adds_never_signs_out() {
+async fn h27_h28_renewal_during_parallel_adds_never_signs_out() {
     let Some(rig) = Rig::start(&[]).await else { return };
     let browser = rig.signed_in("bob").await;
     let rounds: Vec<Round<u16>> = rounds(&browser, "add", ROUNDS, false).await;
@@ -104,7 +104,7 @@ async fn h27_h28_renewal_beside_parallel_adds_never_signs_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h28_reads_beside_a_renewal_are_signed_in() {
+async fn h28_reads_during_a_renewal_are_signed_in() {
     let Some(rig) = Rig::start(&[]).await else { return };
     let browser = rig.signed_in("bob").await;
     let anonymous = |rounds: &[Round<Option<String>>]| {

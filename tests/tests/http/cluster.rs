@@ -82,7 +82,7 @@ struct Visit {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
+async fn k02_killed_workers_are_replaced_and_lose_only_active_requests() {
     const LASTING: Duration = Duration::from_secs(6);
     let demo = Demo::start(&["--workers", "4"]).await;
     let over = Arc::new(AtomicBool::new(false));
@@ -193,7 +193,7 @@ async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k03_workers_follow_a_killed_primary_and_the_port_is_free() {
+async fn k03_workers_exit_after_a_killed_primary_and_free_the_port() {
     const LIMIT: Duration = Duration::from_secs(2);
     for in_flight in ["nothing", "a slow handler"] {
         let mut demo = Demo::start(&["--workers", "4"]).await;
@@ -263,7 +263,7 @@ fn load(address: SocketAddr, keeps: bool) -> JoinHandle<Fates> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k04_stopping_under_load_fails_no_request_that_was_accepted() {
+async fn k04_stop_under_load_fails_no_accepted_request() {
     for signal in [Signal::TERM, Signal::QUIT] {
         let mut demo = Demo::start(&["--workers", "4"]).await;
         let idle = demo.connections(4).await;
@@ -295,7 +295,7 @@ async fn k04_stopping_under_load_fails_no_request_that_was_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k04_a_handler_that_takes_too_long_does_not_outlast_the_drain() {
+async fn k04_slow_handler_does_not_outlast_the_drain_deadline() {
     let mut demo = Demo::start(&["--workers", "2", "--drain", "2s"]).await;
     let mut connections = demo.connections(2).await;
     for connection in &mut connections {
@@ -311,7 +311,7 @@ async fn k04_a_handler_that_takes_too_long_does_not_outlast_the_drain() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k04_a_slow_request_is_finished_before_the_end() {
+async fn k04_slow_request_is_finished_before_the_exit() {
     let mut demo = Demo::start(&["--workers", "2"]).await;
     let mut browser = demo.signed_in("bob").await;
     let slow = tokio::spawn(async move { browser.get("/slow?ms=1500").await });
@@ -326,7 +326,7 @@ async fn k04_a_slow_request_is_finished_before_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k04_interrupt_stops_fast() {
+async fn k04_interrupt_stops_within_three_seconds() {
     let mut demo = Demo::start(&["--workers", "2"]).await;
     let mut connections = demo.connections(2).await;
     for connection in &mut connections {
@@ -366,7 +366,7 @@ async fn cannot_start(mut process: Process, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k15_a_taken_port_is_an_error_and_its_holder_is_left_alone() {
+async fn k15_port_in_use_is_an_error_and_its_owner_keeps_serving() {
     let demo = Demo::start(&["--workers", "2"]).await;
     let address = demo.address.to_string();
     cannot_start(
@@ -379,7 +379,7 @@ async fn k15_a_taken_port_is_an_error_and_its_holder_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k15_an_address_of_another_machine_is_an_error() {
+async fn k15_address_of_another_machine_is_an_error() {
     let flags = ["--listen", "203.0.113.1:3000", "--cookie", "development"];
     cannot_start(
         Process::start(tests::demo_server(), &flags, &[]),

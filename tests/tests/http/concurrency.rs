@@ -18,37 +18,37 @@ const CONNECTIONS: usize = 50;
 const INCREMENTS: usize = 2_000;
 
 on_every_setup_and_a_set!(
-    h06_what_one_worker_writes_every_worker_reads_at_once,
-    h06_workers_that_rest_still_reach_the_sessions,
-    h07_two_thousand_concurrent_adds_lose_nothing,
-    h09_concurrent_inserts_of_different_names_all_stay,
+    h06_write_is_visible_to_every_worker_at_once,
+    h06_idle_workers_still_reach_the_sessions,
+    h07_2000_concurrent_adds_are_all_counted,
+    h09_concurrent_inserts_of_different_names_are_all_kept,
 );
 
 mod updates {
     use super::*;
 
-    on_setup!(ipc, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(memory, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(redis, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(redis_cluster, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(mongo, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(postgres, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(mariadb, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(sqlite, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(mongo_set, h08_updates_of_a_dozen_clients_lose_nothing);
+    on_setup!(ipc, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(memory, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(redis, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(redis_cluster, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(mongo, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(postgres, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(mariadb, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(sqlite, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(mongo_set, h08_concurrent_updates_of_12_clients_are_all_counted);
 
-    async fn h08_two_thousand_concurrent_updates_lose_nothing(setup: &Setup) {
+    async fn h08_2000_concurrent_updates_are_all_counted(setup: &Setup) {
         increments(setup, "h08", CONNECTIONS, INCREMENTS, "/session/n/update").await;
     }
 
     /// Each update waits for two of three members, which share this machine: two thousand take a
     /// minute if it is busy.
-    async fn h08_updates_of_a_dozen_clients_lose_nothing(setup: &Setup) {
+    async fn h08_concurrent_updates_of_12_clients_are_all_counted(setup: &Setup) {
         increments(setup, "h08", 12, 600, "/session/n/update").await;
     }
 }
 
-async fn h06_what_one_worker_writes_every_worker_reads_at_once(setup: &Setup) {
+async fn h06_write_is_visible_to_every_worker_at_once(setup: &Setup) {
     let demo = setup.start().await;
     let browser = demo.signed_in("bob").await;
     let mut workers = demo.connections(setup.workers).await;
@@ -84,7 +84,7 @@ async fn h06_what_one_worker_writes_every_worker_reads_at_once(setup: &Setup) {
     );
 }
 
-async fn h06_workers_that_rest_still_reach_the_sessions(setup: &Setup) {
+async fn h06_idle_workers_still_reach_the_sessions(setup: &Setup) {
     // Longer than any deadline that a store has for one call or one connection's first word.
     const REST: Duration = Duration::from_secs(7);
     let demo = setup.start().await;
@@ -106,7 +106,7 @@ async fn h06_workers_that_rest_still_reach_the_sessions(setup: &Setup) {
     }
 }
 
-async fn h07_two_thousand_concurrent_adds_lose_nothing(setup: &Setup) {
+async fn h07_2000_concurrent_adds_are_all_counted(setup: &Setup) {
     increments(setup, "h07", CONNECTIONS, INCREMENTS, "/session/n/add?by=1").await;
 }
 
@@ -156,7 +156,7 @@ async fn increments(setup: &Setup, line: &str, clients: usize, count: usize, tar
     assert_eq!(workers.len(), setup.workers, "every worker takes part");
 }
 
-async fn h09_concurrent_inserts_of_different_names_all_stay(setup: &Setup) {
+async fn h09_concurrent_inserts_of_different_names_are_all_kept(setup: &Setup) {
     const NAMES: usize = 100;
     let demo = setup.start().await;
     let browser = demo.signed_in("bob").await;

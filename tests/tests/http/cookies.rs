@@ -49,16 +49,16 @@ pub(crate) fn forged() -> String {
 }
 
 on_every_setup!(
-    s01_an_id_from_outside_is_never_adopted,
-    s04_s05_no_value_but_the_one_that_was_signed_is_believed,
-    s09_names_that_only_look_like_ours_are_not,
-    s10_s11_the_real_cookie_counts_whatever_stands_beside_it,
+    s01_id_chosen_by_a_client_is_never_adopted,
+    s04_s05_only_the_signed_value_is_accepted,
+    s09_similar_cookie_names_are_ignored,
+    s10_s11_valid_cookie_is_found_among_other_cookies_and_junk,
 );
 
 /// What is asked of a cookie is asked in one worker, so one will do.
 const ONE: &[&str] = &["--workers", "1"];
 
-async fn s01_an_id_from_outside_is_never_adopted(setup: &Setup) {
+async fn s01_id_chosen_by_a_client_is_never_adopted(setup: &Setup) {
     let demo = setup.start().await;
     for value in [forged(), signed(KEY, &random_id())] {
         let mut browser = Browser::holding(demo.address, &value);
@@ -81,7 +81,7 @@ async fn s01_an_id_from_outside_is_never_adopted(setup: &Setup) {
     }
 }
 
-async fn s04_s05_no_value_but_the_one_that_was_signed_is_believed(setup: &Setup) {
+async fn s04_s05_only_the_signed_value_is_accepted(setup: &Setup) {
     let demo = setup.start_with(ONE).await;
     let cookie = demo.signed_in("bob").await.cookie().to_owned();
     every_flipped_byte_and_every_truncation_is_anonymous(&demo, &cookie).await;
@@ -135,7 +135,7 @@ async fn every_flipped_byte_and_every_truncation_is_anonymous(demo: &Demo, cooki
     );
 }
 
-async fn s09_names_that_only_look_like_ours_are_not(setup: &Setup) {
+async fn s09_similar_cookie_names_are_ignored(setup: &Setup) {
     let demo = setup.start_with(ONE).await;
     let cookie = demo.signed_in("bob").await.cookie().to_owned();
     let before_name: [&[u8]; 14] = [
@@ -206,7 +206,7 @@ async fn s09_names_that_only_look_like_ours_are_not(setup: &Setup) {
     }
 }
 
-async fn s10_s11_the_real_cookie_counts_whatever_stands_beside_it(setup: &Setup) {
+async fn s10_s11_valid_cookie_is_found_among_other_cookies_and_junk(setup: &Setup) {
     let demo = setup.start_with(ONE).await;
     let real = demo.signed_in("bob").await.cookie_header();
     an_attackers_hides_nothing(&demo, &real).await;

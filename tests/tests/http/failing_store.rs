@@ -6,17 +6,17 @@ use tests::{App, Browser, Demo, Outage, Setup, Watched, WatchedOwner, client::Re
 
 on_setup!(
     ipc,
-    h18_a_store_that_is_down_gives_503_and_leaves_the_cookie,
-    h19_a_write_outage_is_never_a_success,
-    h20_a_logout_in_an_outage_is_an_error_and_works_later,
-    h21_a_store_that_hangs_gives_503_in_time,
+    h18_unavailable_store_gives_503_and_keeps_the_cookie,
+    h19_failed_write_is_never_reported_as_success,
+    h20_logout_during_an_outage_fails_and_works_later,
+    h21_hung_store_gives_503_in_time,
 );
 on_setup!(
     memory,
-    h18_a_store_that_is_down_gives_503_and_leaves_the_cookie,
-    h19_a_write_outage_is_never_a_success,
-    h20_a_logout_in_an_outage_is_an_error_and_works_later,
-    h21_a_store_that_hangs_gives_503_in_time,
+    h18_unavailable_store_gives_503_and_keeps_the_cookie,
+    h19_failed_write_is_never_reported_as_success,
+    h20_logout_during_an_outage_fails_and_works_later,
+    h21_hung_store_gives_503_in_time,
 );
 
 /// A site whose store fails on request: a whole demo whose owner is in this process, or, for
@@ -57,7 +57,7 @@ impl Site {
     }
 }
 
-async fn h18_a_store_that_is_down_gives_503_and_leaves_the_cookie(setup: &Setup) {
+async fn h18_unavailable_store_gives_503_and_keeps_the_cookie(setup: &Setup) {
     let site = Site::start(setup).await;
     let mut browser = Browser::signed_in(site.address, "bob").await;
     site.store.fail(Outage::All);
@@ -69,7 +69,7 @@ async fn h18_a_store_that_is_down_gives_503_and_leaves_the_cookie(setup: &Setup)
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }
 
-async fn h19_a_write_outage_is_never_a_success(setup: &Setup) {
+async fn h19_failed_write_is_never_reported_as_success(setup: &Setup) {
     let site = Site::start(setup).await;
     let signed_in = Browser::signed_in(site.address, "bob").await;
     site.store.fail(Outage::Writes);
@@ -93,7 +93,7 @@ async fn h19_a_write_outage_is_never_a_success(setup: &Setup) {
     assert_eq!(site.store.sessions().await, 1);
 }
 
-async fn h20_a_logout_in_an_outage_is_an_error_and_works_later(setup: &Setup) {
+async fn h20_logout_during_an_outage_fails_and_works_later(setup: &Setup) {
     let site = Site::start(setup).await;
     let mut browser = Browser::signed_in(site.address, "bob").await;
     for outage in [Outage::Writes, Outage::All] {
@@ -119,7 +119,7 @@ async fn h20_a_logout_in_an_outage_is_an_error_and_works_later(setup: &Setup) {
     assert_eq!(site.store.sessions().await, 0);
 }
 
-async fn h21_a_store_that_hangs_gives_503_in_time(setup: &Setup) {
+async fn h21_hung_store_gives_503_in_time(setup: &Setup) {
     let site = Site::start(setup).await;
     let browser = Browser::signed_in(site.address, "bob").await;
     site.store.fail(Outage::Hung);

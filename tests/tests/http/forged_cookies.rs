@@ -12,8 +12,8 @@ use tests::{
 use crate::cookies::{forged, random_id, seen, signed};
 
 on_every_shared_setup!(
-    s02_ten_thousand_made_up_cookies_make_no_record,
-    s03_odd_cookies_cost_no_store_call
+    s02_10000_forged_cookies_create_no_record,
+    s03_malformed_cookies_make_no_store_call
 );
 
 /// A store that a busy machine delays is not what these checks are about.
@@ -26,7 +26,7 @@ async fn held(setup: &Setup) -> Vec<String> {
     keys
 }
 
-async fn s02_ten_thousand_made_up_cookies_make_no_record(setup: &Setup) {
+async fn s02_10000_forged_cookies_create_no_record(setup: &Setup) {
     const FORGED: usize = 9_000;
     const SIGNED: usize = 1_000;
     let site = Counting::start(setup, PATIENT).await;
@@ -52,7 +52,7 @@ async fn s02_ten_thousand_made_up_cookies_make_no_record(setup: &Setup) {
     );
 }
 
-async fn s03_odd_cookies_cost_no_store_call(setup: &Setup) {
+async fn s03_malformed_cookies_make_no_store_call(setup: &Setup) {
     let site = Counting::start(setup, &[PATIENT, &["--workers", "1"]].concat()).await;
     let good = site.demo.signed_in("bob").await.cookie().to_owned();
     let before = held(setup).await;

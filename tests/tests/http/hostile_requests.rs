@@ -18,20 +18,20 @@ async fn ask(demo: &Demo, request: &Request) -> Response {
 }
 
 on_every_setup!(
-    s15_s16_hostile_text_is_nothing_but_data,
-    s17_an_https_only_cookie_never_travels_over_plain_http,
-    s18_an_id_counts_in_the_cookie_only,
-    s19_what_sets_an_id_is_kept_by_no_cache,
-    s21_s24_requests_that_another_site_caused_change_nothing,
-    s23_long_headers_and_a_hundred_slow_clients_are_bounded_and_hold_up_nobody,
+    s15_s16_hostile_text_is_stored_as_plain_data,
+    s17_https_only_cookie_is_never_used_over_plain_http,
+    s18_id_outside_the_cookie_is_ignored,
+    s19_response_that_sets_an_id_is_not_cacheable,
+    s21_s24_cross_site_requests_change_nothing,
+    s23_long_headers_and_slow_clients_do_not_delay_others,
 );
 
 mod handles {
     use super::*;
 
-    on_every_setup_and_a_set!(s20_handles_open_nothing_and_reach_only_ones_own_sessions);
+    on_every_setup_and_a_set!(s20_handles_open_no_session_and_end_only_own_sessions);
 
-    async fn s20_handles_open_nothing_and_reach_only_ones_own_sessions(setup: &Setup) {
+    async fn s20_handles_open_no_session_and_end_only_own_sessions(setup: &Setup) {
         let demo = setup.start().await;
         let (mut first, mut second, mut eve) =
             (demo.signed_in("bob").await, demo.signed_in("bob").await, demo.signed_in("eve").await);
@@ -159,7 +159,7 @@ const HOSTILE: &[&str] = &[
     "\t",
 ];
 
-async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
+async fn s15_s16_hostile_text_is_stored_as_plain_data(setup: &Setup) {
     let demo = setup.start().await;
     let mut bystander = demo.signed_in("bob").await;
     let _ = bystander.insert("n", "1").await.expect(204);
@@ -238,7 +238,7 @@ async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
     );
 }
 
-async fn s17_an_https_only_cookie_never_travels_over_plain_http(setup: &Setup) {
+async fn s17_https_only_cookie_is_never_used_over_plain_http(setup: &Setup) {
     let login = || Request::post("/login").json(r#"{"user":"bob"}"#);
     let https = |request: Request, value: &str| request.header("X-Forwarded-Proto", value);
     let untrusting = setup.start_with(&["--workers", "1", "--cookie", "secure"]).await;
@@ -277,7 +277,7 @@ async fn s17_an_https_only_cookie_never_travels_over_plain_http(setup: &Setup) {
     }
 }
 
-async fn s18_an_id_counts_in_the_cookie_only(setup: &Setup) {
+async fn s18_id_outside_the_cookie_is_ignored(setup: &Setup) {
     let demo = setup.start_with(&["--workers", "1"]).await;
     let value = demo.signed_in("bob").await.cookie().to_owned();
     let anonymous = async |request: Request| {
@@ -302,7 +302,7 @@ async fn s18_an_id_counts_in_the_cookie_only(setup: &Setup) {
     assert!(anonymous(body).await);
 }
 
-async fn s19_what_sets_an_id_is_kept_by_no_cache(setup: &Setup) {
+async fn s19_response_that_sets_an_id_is_not_cacheable(setup: &Setup) {
     let demo = setup.start_with(&["--workers", "1"]).await;
     let mut browser = demo.browser();
     let mut setting = vec![browser.get("/").await.expect(200)];
@@ -329,7 +329,7 @@ async fn s19_what_sets_an_id_is_kept_by_no_cache(setup: &Setup) {
     assert_eq!((untouched.header("vary"), untouched.header("cache-control")), (None, None));
 }
 
-async fn s21_s24_requests_that_another_site_caused_change_nothing(setup: &Setup) {
+async fn s21_s24_cross_site_requests_change_nothing(setup: &Setup) {
     let demo = setup
         .start_with(&[
             "--allow-crash",
@@ -411,7 +411,7 @@ async fn s21_s24_requests_that_another_site_caused_change_nothing(setup: &Setup)
     );
 }
 
-async fn s23_long_headers_and_a_hundred_slow_clients_are_bounded_and_hold_up_nobody(setup: &Setup) {
+async fn s23_long_headers_and_slow_clients_do_not_delay_others(setup: &Setup) {
     let demo = setup.start_with(&["--workers", "1"]).await;
     let bob = demo.signed_in("bob").await;
     long_headers_are_served_or_refused(&demo, bob.clone()).await;

@@ -12,12 +12,12 @@ use tests::{
 use crate::cookies::seen;
 
 on_every_shared_setup!(
-    s06_a_value_moved_to_another_cookie_name_is_refused,
-    s07_keys_change_without_signing_anybody_out,
-    s08_a_weak_key_is_refused_and_without_one_it_makes_one_and_says_so,
+    s06_value_signed_for_another_cookie_or_purpose_is_refused,
+    s07_key_rotation_signs_no_user_out,
+    s08_weak_key_is_refused_and_a_missing_key_is_generated,
 );
 
-async fn s06_a_value_moved_to_another_cookie_name_is_refused(setup: &Setup) {
+async fn s06_value_signed_for_another_cookie_or_purpose_is_refused(setup: &Setup) {
     // Two demos with one key and one store; only their cookies' names differ.
     let one = ["--workers", "1"];
     let secure = [&one[..], &["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"]].concat();
@@ -46,7 +46,7 @@ async fn s06_a_value_moved_to_another_cookie_name_is_refused(setup: &Setup) {
     assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
 }
 
-async fn s07_keys_change_without_signing_anybody_out(setup: &Setup) {
+async fn s07_key_rotation_signs_no_user_out(setup: &Setup) {
     let both = format!("{OTHER_KEY},{KEY}");
     let with = async |keys: &str| setup.start_with(&["--workers", "2", "--cookie-key", keys]).await;
     let mut first = with(KEY).await;
@@ -70,7 +70,7 @@ async fn s07_keys_change_without_signing_anybody_out(setup: &Setup) {
     );
 }
 
-async fn s08_a_weak_key_is_refused_and_without_one_it_makes_one_and_says_so(setup: &Setup) {
+async fn s08_weak_key_is_refused_and_a_missing_key_is_generated(setup: &Setup) {
     for (weak, secret) in
         [("c2hvcnQtYW5kLXNlY3JldA==", "c2hvcnQ"), ("not a key, surely; swordfish!", "swordfish")]
     {

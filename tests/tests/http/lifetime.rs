@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use tests::Setup;
 
 on_every_setup!(
-    h16_idle_slides_with_use_and_absolute_does_not,
-    h17_a_persistent_cookie_has_a_max_age_that_follows_the_session,
-    h17_max_age_is_never_more_than_400_days,
-    h17_a_browser_session_cookie_has_neither_max_age_nor_expires,
+    h16_requests_extend_the_idle_timeout_but_not_the_absolute,
+    h17_max_age_of_a_persistent_cookie_follows_the_session,
+    h17_max_age_is_at_most_400_days,
+    h17_browser_session_cookie_has_neither_max_age_nor_expires,
 );
 
-async fn h16_idle_slides_with_use_and_absolute_does_not(setup: &Setup) {
+async fn h16_requests_extend_the_idle_timeout_but_not_the_absolute(setup: &Setup) {
     let (idle, absolute) = (Duration::from_secs(2), Duration::from_secs(6));
     let demo = setup.start_with(&["--idle-timeout", "2s", "--absolute-timeout", "6s"]).await;
     let (mut used, mut unused) = (demo.signed_in("bob").await, demo.signed_in("eve").await);
@@ -44,7 +44,7 @@ async fn h16_idle_slides_with_use_and_absolute_does_not(setup: &Setup) {
     );
 }
 
-async fn h17_a_persistent_cookie_has_a_max_age_that_follows_the_session(setup: &Setup) {
+async fn h17_max_age_of_a_persistent_cookie_follows_the_session(setup: &Setup) {
     let demo = setup.start_with(&["--persistence", "persistent", "--idle-timeout", "6s"]).await;
     let mut browser = demo.browser();
     let issued = browser.login("bob").await.expect(200).set_cookie().expect("a cookie");
@@ -64,7 +64,7 @@ async fn h17_a_persistent_cookie_has_a_max_age_that_follows_the_session(setup: &
     assert!((4..=6).contains(&renewed.max_age().expect("Max-Age")), "{:?}", renewed.attributes);
 }
 
-async fn h17_max_age_is_never_more_than_400_days(setup: &Setup) {
+async fn h17_max_age_is_at_most_400_days(setup: &Setup) {
     let demo = setup
         .start_with(&[
             "--persistence",
@@ -79,7 +79,7 @@ async fn h17_max_age_is_never_more_than_400_days(setup: &Setup) {
     assert_eq!(cookie.max_age(), Some(400 * 86_400));
 }
 
-async fn h17_a_browser_session_cookie_has_neither_max_age_nor_expires(setup: &Setup) {
+async fn h17_browser_session_cookie_has_neither_max_age_nor_expires(setup: &Setup) {
     let demo = setup.start_with(&["--persistence", "browser"]).await;
     let mut browser = demo.browser();
     for response in [

@@ -53,7 +53,7 @@ async fn replaced(demo: &Demo, old: &[rustix::process::Pid], count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upgrade_of_the_primary_is_one_restart_of_the_numbers_and_no_more() {
+async fn upgrade_of_the_primary_resets_the_metrics_once() {
     const UPGRADES: usize = 4;
     let (mut demo, metrics) = Demo::counting(&["--workers", "2"]).await;
     let over = Arc::new(AtomicBool::new(false));
@@ -93,7 +93,7 @@ async fn an_upgrade_of_the_primary_is_one_restart_of_the_numbers_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_add_up_over_all_workers() {
+async fn metrics_are_summed_over_all_workers() {
     const TIMES: usize = 200;
     let (demo, metrics) = Demo::counting(&["--workers", "3"]).await;
     let first = Scrape::of(metrics).await;
@@ -171,7 +171,7 @@ async fn numbers_add_up_over_all_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_number_falls_when_workers_crash_leave_or_are_reloaded() {
+async fn counters_never_decrease_when_workers_crash_stop_or_reload() {
     let (demo, metrics) = Demo::counting(&["--workers", "2", "--allow-crash"]).await;
     let over = Arc::new(AtomicBool::new(false));
     let watcher = tokio::spawn({
@@ -242,7 +242,7 @@ async fn no_number_falls_when_workers_crash_leave_or_are_reloaded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_worker_has_counted_last_is_not_lost_when_it_leaves() {
+async fn last_counts_of_a_stopping_worker_are_kept() {
     let (demo, metrics) = Demo::counting(&["--workers", "2"]).await;
     let mut browser = demo.browser();
     let _ = browser.insert("n", "0").await.expect(204);
@@ -266,7 +266,7 @@ async fn what_a_worker_has_counted_last_is_not_lost_when_it_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_does_not_answer_holds_nobody_up() {
+async fn unresponsive_worker_does_not_block_the_metrics() {
     let (demo, metrics) = Demo::counting(&["--workers", "2"]).await;
     let mut browser = demo.browser();
     let _ = browser.insert("n", "0").await.expect(204);
@@ -292,7 +292,7 @@ async fn a_worker_that_does_not_answer_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_are_for_this_machine_and_for_who_asks_for_them() {
+async fn metrics_are_off_by_default_and_local_only() {
     let (demo, metrics) = Demo::counting(&["--workers", "1"]).await;
     assert!(metrics.ip().is_loopback());
     assert_eq!(
@@ -328,7 +328,7 @@ async fn numbers_are_for_this_machine_and_for_who_asks_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_tries_again_says_so() {
+async fn store_retries_are_counted() {
     let Some(redis) = Redis::start().await else { return };
     let (demo, metrics) =
         Demo::counting(&["--workers", "1", "--store", "redis", "--store-url", &redis.url()]).await;
@@ -355,7 +355,7 @@ async fn a_store_that_tries_again_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h25_no_number_holds_an_id_a_cookie_a_value_or_a_name() {
+async fn h25_metrics_and_traces_contain_no_secret() {
     let (demo, metrics) = Demo::counting(&["--workers", "2", "--log", "trace"]).await;
     let mut browser = demo.browser();
     let _ = browser.insert("quince-77", "\"swordfish-4711\"").await.expect(204);

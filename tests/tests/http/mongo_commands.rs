@@ -111,7 +111,7 @@ impl Site {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h01_a_route_that_never_touches_the_session_asks_the_server_nothing() {
+async fn h01_sessionless_route_sends_no_command() {
     let Some(mut site) = Site::start().await else { return };
     let signed_in = site.demo.signed_in("bob").await;
     let _ = site.heard().await;
@@ -124,7 +124,7 @@ async fn h01_a_route_that_never_touches_the_session_asks_the_server_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h02_h03_h05_a_read_is_one_find_a_first_insert_is_one_update_and_no_cookie_is_nothing() {
+async fn h02_h03_h05_requests_send_the_minimum_of_commands() {
     let Some(mut site) = Site::start().await else { return };
     let mut browser = site.demo.browser();
     for _ in 0..10 {
@@ -148,7 +148,7 @@ async fn h02_h03_h05_a_read_is_one_find_a_first_insert_is_one_update_and_no_cook
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s02_ten_thousand_made_up_cookies_ask_nothing_and_signed_ones_leave_nothing() {
+async fn s02_forged_cookies_send_no_command_and_create_no_record() {
     const FORGED: usize = 10_000;
     const SIGNED: usize = 500;
     let Some(mut site) = Site::start().await else { return };
@@ -167,7 +167,7 @@ async fn s02_ten_thousand_made_up_cookies_ask_nothing_and_signed_ones_leave_noth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s03_odd_cookies_ask_the_server_nothing() {
+async fn s03_malformed_cookies_send_no_command() {
     let Some(mut site) = Site::start().await else { return };
     let good = site.demo.signed_in("bob").await.cookie().to_owned();
     let _ = site.heard().await;

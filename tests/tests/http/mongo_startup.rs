@@ -13,8 +13,8 @@ use tests::{
 };
 
 use crate::redis_startup::{
-    Mistake, SECRET, a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up,
-    assert_refused, run_with,
+    Mistake, SECRET, assert_refused, demo_starts_while_its_servers_are_down_and_serves_later,
+    run_with,
 };
 
 const MISTAKES: &[Mistake] = &[
@@ -63,7 +63,7 @@ async fn run(url: &str) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
+async fn wrong_urls_are_named_with_the_allowed_values() {
     for (url, words) in MISTAKES {
         assert_refused(&run(url).await, 2, words);
     }
@@ -80,7 +80,7 @@ async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_settings_and_greeting_show_no_password() {
+async fn c45_settings_and_startup_message_show_no_password() {
     for url in [
         "mongodb://app:hunter2@host:7000/shop?replicaSet=rs",
         "mongodb://app:hunter2@a,b,c/shop",
@@ -115,7 +115,7 @@ async fn c45_settings_and_greeting_show_no_password() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
+async fn c45_rejected_login_ends_the_start_without_showing_the_password() {
     let Some(mongo) = AnyMongo::own_server(Durability::None).await else { return };
     let url = mongo.url("");
     for (wrong, words) in [
@@ -136,7 +136,7 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
 const LACKS: &str = "lacks a privilege that sessions need";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_without_the_rights_ends_the_start_and_is_told() {
+async fn missing_privileges_end_the_start_with_a_reason() {
     let Some(mongo) = AnyMongo::own_server(Durability::None).await else { return };
     let database = mongo.client().await.database(mongo.database());
     for (user, role) in [
@@ -154,7 +154,7 @@ async fn a_user_without_the_rights_ends_the_start_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_in_the_way_ends_the_start_and_is_named_a_problem() {
+async fn conflicting_index_ends_the_start_with_its_name() {
     let Some(mongo) = AnyMongo::own_server(Durability::None).await else { return };
     let client = mongo.client().await;
     let url = mongo.url("collection=visits");
@@ -201,9 +201,9 @@ async fn make_index(client: &Client, database: &str, keys: Document, options: In
 
 with_hands_on!(
     mongo = Setup::own_mongo(Durability::None),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );
 with_hands_on!(
     mongo_set = Setup::own_mongo_set(Durability::None),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );

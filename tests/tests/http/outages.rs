@@ -16,61 +16,61 @@ const IN_TIME: Duration = Duration::from_millis(3_500);
 
 with_hands_on!(
     ipc = Setup::ipc_owner(),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
 with_hands_on!(
     redis = Setup::own_redis(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h19_a_full_server_serves_reads_and_still_signs_out,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h19_full_server_serves_reads_and_sign_outs,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
 with_hands_on!(
     redis_cluster = Setup::own_redis_cluster(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h19_a_full_server_serves_reads_and_still_signs_out,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h19_full_server_serves_reads_and_sign_outs,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
 with_hands_on!(
     mongo = Setup::own_mongo(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
 with_hands_on!(
     mongo_set = Setup::own_mongo_set(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_set_without_a_majority_serves_reads_and_promises_nothing,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_set_without_a_majority_serves_reads_and_rejects_writes,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
 with_hands_on!(
     postgres = Setup::own_postgres(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
 with_hands_on!(
     mariadb = Setup::own_mariadb(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
 with_hands_on!(
     sqlite = Setup::own_sqlite(),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_a_writer_that_dies_in_the_middle_of_its_commit_stops_nobody,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_writer_killed_during_a_commit_does_not_block_others,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
 
 /// Servers that come back empty.
@@ -79,11 +79,11 @@ mod forgetful {
 
     with_hands_on!(
         redis = Setup::own_redis(Durability::None),
-        h18_a_stopped_store_gives_503_and_its_return_needs_no_restart
+        h18_stopped_store_gives_503_until_it_is_back
     );
     with_hands_on!(
         mongo = Setup::own_mongo(Durability::None),
-        h18_a_stopped_store_gives_503_and_its_return_needs_no_restart
+        h18_stopped_store_gives_503_until_it_is_back
     );
 }
 
@@ -151,7 +151,7 @@ async fn back(demo: &Demo, browser: &Browser) -> Duration {
     first.elapsed()
 }
 
-async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart(setup: &mut Setup) {
+async fn h18_stopped_store_gives_503_until_it_is_back(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let workers = demo.workers();
@@ -174,9 +174,7 @@ async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart(setup: &m
     );
 }
 
-async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards(
-    setup: &mut Setup,
-) {
+async fn h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().freeze().await;
@@ -192,7 +190,7 @@ async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_
 
 /// What stands for a frozen server with SQLite is a process of the site that stands still. It may
 /// as well be killed there, and nobody has to clean up after it.
-async fn h18_a_writer_that_dies_in_the_middle_of_its_commit_stops_nobody(setup: &mut Setup) {
+async fn h18_writer_killed_during_a_commit_does_not_block_others(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
@@ -232,7 +230,7 @@ fn of_a_session() -> [Request; 3] {
     [Request::delete("/session/n"), Request::post("/renew"), Request::post("/logout")]
 }
 
-async fn h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing(setup: &mut Setup) {
+async fn h19_read_only_store_serves_reads_and_rejects_writes(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
@@ -253,7 +251,7 @@ async fn h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing(setu
     assert_eq!(browser.page().await.value("n"), Some(&serde_json::json!(2)));
 }
 
-async fn h19_a_full_server_serves_reads_and_still_signs_out(setup: &mut Setup) {
+async fn h19_full_server_serves_reads_and_sign_outs(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
@@ -286,7 +284,7 @@ async fn h19_a_full_server_serves_reads_and_still_signs_out(setup: &mut Setup) {
     assert_eq!(demo.signed_in("eve").await.page().await.principal.as_deref(), Some("eve"));
 }
 
-async fn h19_a_set_without_a_majority_serves_reads_and_promises_nothing(setup: &mut Setup) {
+async fn h19_set_without_a_majority_serves_reads_and_rejects_writes(setup: &mut Setup) {
     let demo = start(setup).await;
     let (mut bob, mut eve, mut mallory) =
         (demo.signed_in("bob").await, demo.signed_in("eve").await, demo.signed_in("mallory").await);
@@ -366,7 +364,7 @@ async fn configure(setup: &mut Setup, name: &str, value: &str) {
     redis.ask_all(&["CONFIG", "SET", name, value]).await;
 }
 
-async fn h20_a_logout_in_an_outage_is_an_error_and_a_retry_works(setup: &mut Setup) {
+async fn h20_logout_during_an_outage_fails_and_a_retry_works(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().freeze().await;
@@ -404,7 +402,7 @@ async fn sign_out(browser: &mut Browser) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h21_a_frozen_primary_that_owns_the_sessions_gives_503_in_time() {
+async fn h21_frozen_owner_process_gives_503_in_time() {
     let setup = Setup::ipc().await.expect("it needs no server");
     let demo = start(&setup).await;
     let mut browser = demo.signed_in("bob").await;

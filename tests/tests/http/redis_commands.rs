@@ -59,7 +59,7 @@ impl Site {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h01_a_route_that_never_touches_the_session_says_nothing_to_the_server() {
+async fn h01_sessionless_route_sends_no_command() {
     let Some(site) = Site::start().await else { return };
     let signed_in = site.demo.signed_in("bob").await;
     let _ = site.tap.heard();
@@ -72,7 +72,7 @@ async fn h01_a_route_that_never_touches_the_session_says_nothing_to_the_server()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h02_h03_h05_a_read_is_one_load_a_first_insert_is_one_script_and_no_cookie_is_nothing() {
+async fn h02_h03_h05_requests_send_the_minimum_of_commands() {
     let Some(site) = Site::start().await else { return };
     let mut browser = site.demo.browser();
     for _ in 0..10 {
@@ -92,7 +92,7 @@ async fn h02_h03_h05_a_read_is_one_load_a_first_insert_is_one_script_and_no_cook
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s02_ten_thousand_made_up_cookies_say_nothing_and_signed_ones_leave_nothing() {
+async fn s02_forged_cookies_send_no_command_and_create_no_record() {
     const FORGED: usize = 10_000;
     const SIGNED: usize = 500;
     let Some(site) = Site::start().await else { return };
@@ -114,7 +114,7 @@ async fn s02_ten_thousand_made_up_cookies_say_nothing_and_signed_ones_leave_noth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s03_odd_cookies_say_nothing_to_the_server() {
+async fn s03_malformed_cookies_send_no_command() {
     let Some(site) = Site::start().await else { return };
     let good = site.demo.signed_in("bob").await.cookie().to_owned();
     let _ = site.tap.heard();

@@ -63,7 +63,7 @@ pub(crate) async fn run_with(store: &str, url: &str) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
+async fn wrong_urls_are_named_with_the_allowed_values() {
     for (url, words) in MISTAKES {
         assert_refused(&run(url).await, 2, words);
     }
@@ -74,7 +74,7 @@ async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_settings_and_greeting_show_no_password() {
+async fn c45_settings_and_startup_message_show_no_password() {
     for url in [
         "redis://app:hunter2@host:7000/1",
         "redis-sentinel://:hunter2@a,b/main?sentinel_password=hunter2",
@@ -108,7 +108,7 @@ async fn c45_settings_and_greeting_show_no_password() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
+async fn c45_rejected_login_ends_the_start_without_showing_the_password() {
     let Some(redis) = AnyRedis::own_server(Durability::None).await else { return };
     let url = redis.url("");
     for (wrong, words) in [
@@ -156,7 +156,7 @@ async fn says_version(version: &'static str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_too_old_ends_the_start_and_both_versions_are_named() {
+async fn old_server_ends_the_start_with_both_versions() {
     let url = says_version("6.0.16").await;
     assert_refused(&run(&url).await, 1, &["redis 6.0.16", "Redis 6.2"]);
     // What else the server says is good enough for a start.
@@ -174,16 +174,14 @@ async fn a_server_that_is_too_old_ends_the_start_and_both_versions_are_named() {
 
 with_hands_on!(
     redis = Setup::own_redis(Durability::None),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );
 with_hands_on!(
     redis_cluster = Setup::own_redis_cluster(Durability::None),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );
 
-pub(crate) async fn a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up(
-    setup: &mut Setup,
-) {
+pub(crate) async fn demo_starts_while_its_servers_are_down_and_serves_later(setup: &mut Setup) {
     setup.service().stop().await;
     let demo = setup.start_with(&["--deadline", "500ms"]).await;
     wait::until_true("a warning", PATIENCE, || {

@@ -104,7 +104,7 @@ async fn replaced(demo: &Demo, old: &[Pid]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k05_reloads_and_workers_that_are_told_to_leave_cost_no_request() {
+async fn k05_reloads_and_stopped_workers_lose_no_request() {
     let demo = Demo::start(&["--workers", &WORKERS.to_string()]).await;
     let over = Arc::new(AtomicBool::new(false));
     let kinds = [(Visitor::New, 16), (Visitor::Keeping, 8), (Visitor::Insisting, 8)];

@@ -9,18 +9,18 @@ use tests::{
 };
 
 on_every_setup!(
-    h14_a_server_error_drops_what_was_recorded,
-    h14_every_other_status_keeps_it,
-    h14_a_panic_is_a_server_error_and_the_next_request_is_served,
-    h22_every_kind_of_response_is_committed_before_its_head,
-    h22_a_body_that_outlives_the_head_commits_by_itself,
-    h23_a_client_that_hangs_up_leaves_no_half_state,
-    h24_what_is_inserted_after_destroy_starts_a_new_session,
+    h14_server_error_discards_the_changes,
+    h14_every_other_status_saves_the_changes,
+    h14_panic_returns_500_and_the_next_request_is_served,
+    h22_every_response_is_sent_after_the_commit,
+    h22_body_sent_after_the_head_commits_explicitly,
+    h23_disconnected_client_leaves_no_partial_state,
+    h24_insert_after_destroy_starts_a_new_session,
 );
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn h14_a_server_error_drops_what_was_recorded(setup: &Setup) {
+async fn h14_server_error_discards_the_changes(setup: &Setup) {
     let app = App::start(setup).await;
     for route in ["fail", "error"] {
         for status in [500, 501, 503, 599] {
@@ -46,7 +46,7 @@ async fn h14_a_server_error_drops_what_was_recorded(setup: &Setup) {
     assert_eq!(page.value("n"), Some(&serde_json::json!(1)), "what was there before stays");
 }
 
-async fn h14_every_other_status_keeps_it(setup: &Setup) {
+async fn h14_every_other_status_saves_the_changes(setup: &Setup) {
     let app = App::start(setup).await;
     for status in [200, 201, 204, 302, 303, 304, 400, 404, 409, 418] {
         let mut browser = app.browser();
@@ -66,7 +66,7 @@ async fn h14_every_other_status_keeps_it(setup: &Setup) {
     assert!(browser.page().await.value("mark").is_some());
 }
 
-async fn h14_a_panic_is_a_server_error_and_the_next_request_is_served(setup: &Setup) {
+async fn h14_panic_returns_500_and_the_next_request_is_served(setup: &Setup) {
     let app = App::start(setup).await;
     let mut browser = app.browser();
     let _ = browser.insert("n", "1").await.expect(204);
@@ -88,7 +88,7 @@ async fn h14_a_panic_is_a_server_error_and_the_next_request_is_served(setup: &Se
     }
 }
 
-async fn h22_every_kind_of_response_is_committed_before_its_head(setup: &Setup) {
+async fn h22_every_response_is_sent_after_the_commit(setup: &Setup) {
     let app = App::start(setup).await;
     let websocket = Request::get("/websocket")
         .header("Connection", "Upgrade")
@@ -120,7 +120,7 @@ async fn h22_every_kind_of_response_is_committed_before_its_head(setup: &Setup) 
     }
 }
 
-async fn h22_a_body_that_outlives_the_head_commits_by_itself(setup: &Setup) {
+async fn h22_body_sent_after_the_head_commits_explicitly(setup: &Setup) {
     let app = App::start(setup).await;
     let mut browser = app.browser();
     assert_eq!(
@@ -134,7 +134,7 @@ async fn h22_a_body_that_outlives_the_head_commits_by_itself(setup: &Setup) {
     assert!(browser.page().await.value("late").is_some());
 }
 
-async fn h23_a_client_that_hangs_up_leaves_no_half_state(setup: &Setup) {
+async fn h23_disconnected_client_leaves_no_partial_state(setup: &Setup) {
     let app = App::start(setup).await;
     let mut browser = app.browser();
     let _ = browser.insert("n", "1").await.expect(204);
@@ -173,7 +173,7 @@ async fn h23_a_client_that_hangs_up_leaves_no_half_state(setup: &Setup) {
     println!("h23: 60 clients hung up: {both} saved whole, {neither} not at all, 0 by halves");
 }
 
-async fn h24_what_is_inserted_after_destroy_starts_a_new_session(setup: &Setup) {
+async fn h24_insert_after_destroy_starts_a_new_session(setup: &Setup) {
     let app = App::start(setup).await;
     let mut browser = app.browser();
     let _ = browser.login("bob").await.expect(200);
@@ -196,9 +196,9 @@ async fn h24_what_is_inserted_after_destroy_starts_a_new_session(setup: &Setup) 
 mod demo {
     use super::*;
 
-    on_every_setup!(h23_a_client_that_hangs_up_while_the_demo_works_leaves_the_rest_alone);
+    on_every_setup!(h23_disconnects_do_not_affect_other_clients);
 
-    async fn h23_a_client_that_hangs_up_while_the_demo_works_leaves_the_rest_alone(setup: &Setup) {
+    async fn h23_disconnects_do_not_affect_other_clients(setup: &Setup) {
         let demo = setup.start().await;
         let mut browser = demo.signed_in("bob").await;
         let _ = browser.insert("n", "1").await.expect(204);

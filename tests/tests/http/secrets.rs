@@ -16,37 +16,37 @@ use tests::{
 
 use crate::cookies::signed;
 
-on_every_setup_and_a_set!(h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key);
+on_every_setup_and_a_set!(h25_output_at_every_level_contains_no_secret);
 
 mod outage {
     use super::*;
 
-    with_hands_on!(ipc = Setup::ipc_owner(), h25_no_output_of_an_outage_holds_a_secret);
+    with_hands_on!(ipc = Setup::ipc_owner(), h25_output_during_an_outage_contains_no_secret);
     with_hands_on!(
         redis = Setup::own_redis(Durability::None),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
     with_hands_on!(
         redis_cluster = Setup::own_redis_cluster(Durability::None),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
     with_hands_on!(
         mongo = Setup::own_mongo(Durability::None),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
     with_hands_on!(
         mongo_set = Setup::own_mongo_set(Durability::Full),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
     with_hands_on!(
         postgres = Setup::own_postgres(Durability::Full),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
     with_hands_on!(
         mariadb = Setup::own_mariadb(Durability::Full),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(sqlite = Setup::own_sqlite(), h25_no_output_of_an_outage_holds_a_secret);
+    with_hands_on!(sqlite = Setup::own_sqlite(), h25_output_during_an_outage_contains_no_secret);
 }
 
 /// A value that a session holds and nobody else has to know.
@@ -176,7 +176,7 @@ fn assert_clean(output: &str, secrets: &[(String, String)]) {
     assert!(found.is_empty(), "an output holds secrets: {found:#?}");
 }
 
-async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup: &Setup) {
+async fn h25_output_at_every_level_contains_no_secret(setup: &Setup) {
     let demo = setup
         .start_with(&[
             "--log",
@@ -201,7 +201,7 @@ async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup:
     );
 }
 
-async fn h25_no_output_of_an_outage_holds_a_secret(setup: &mut Setup) {
+async fn h25_output_during_an_outage_contains_no_secret(setup: &mut Setup) {
     let demo = setup.start_with(&["--log", "trace", "--deadline", "1s"]).await;
     demo.settle().await;
     let mut browser = demo.signed_in(USER).await;
@@ -227,16 +227,16 @@ async fn h25_no_output_of_an_outage_holds_a_secret(setup: &mut Setup) {
 mod stored {
     use super::*;
 
-    on_setup!(ipc = tests::Setup::ipc_owner(), s12_what_the_server_holds_opens_no_session);
-    on_setup!(redis, s12_what_the_server_holds_opens_no_session);
-    on_setup!(redis_cluster, s12_what_the_server_holds_opens_no_session);
-    on_setup!(mongo, s12_what_the_server_holds_opens_no_session);
-    on_setup!(postgres, s12_what_the_server_holds_opens_no_session);
-    on_setup!(mariadb, s12_what_the_server_holds_opens_no_session);
-    on_setup!(sqlite, s12_what_the_server_holds_opens_no_session);
-    on_setup!(mongo_set, s12_what_the_server_holds_opens_no_session);
+    on_setup!(ipc = tests::Setup::ipc_owner(), s12_stored_data_opens_no_session);
+    on_setup!(redis, s12_stored_data_opens_no_session);
+    on_setup!(redis_cluster, s12_stored_data_opens_no_session);
+    on_setup!(mongo, s12_stored_data_opens_no_session);
+    on_setup!(postgres, s12_stored_data_opens_no_session);
+    on_setup!(mariadb, s12_stored_data_opens_no_session);
+    on_setup!(sqlite, s12_stored_data_opens_no_session);
+    on_setup!(mongo_set, s12_stored_data_opens_no_session);
 
-    async fn s12_what_the_server_holds_opens_no_session(setup: &Setup) {
+    async fn s12_stored_data_opens_no_session(setup: &Setup) {
         let demo = setup.start().await;
         let mut browsers = Vec::new();
         for n in 0..20 {

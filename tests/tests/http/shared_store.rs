@@ -4,33 +4,33 @@ use tests::{Browser, Demo, PATIENCE, Setup, process, wait};
 
 on_setup!(
     redis,
-    a_session_is_one_on_all_servers_that_share_the_store,
-    h18_sessions_outlive_all_processes_of_the_site
+    servers_with_a_shared_store_share_sessions,
+    h18_sessions_survive_the_end_of_all_processes
 );
 on_setup!(
     mongo,
-    a_session_is_one_on_all_servers_that_share_the_store,
-    h18_sessions_outlive_all_processes_of_the_site
+    servers_with_a_shared_store_share_sessions,
+    h18_sessions_survive_the_end_of_all_processes
 );
 on_setup!(
     postgres,
-    a_session_is_one_on_all_servers_that_share_the_store,
-    h18_sessions_outlive_all_processes_of_the_site
+    servers_with_a_shared_store_share_sessions,
+    h18_sessions_survive_the_end_of_all_processes
 );
 on_setup!(
     mariadb,
-    a_session_is_one_on_all_servers_that_share_the_store,
-    h18_sessions_outlive_all_processes_of_the_site
+    servers_with_a_shared_store_share_sessions,
+    h18_sessions_survive_the_end_of_all_processes
 );
 on_setup!(
     sqlite,
-    a_session_is_one_on_all_servers_that_share_the_store,
-    h18_sessions_outlive_all_processes_of_the_site
+    servers_with_a_shared_store_share_sessions,
+    h18_sessions_survive_the_end_of_all_processes
 );
 on_setup!(
     redis_cluster,
-    a_session_is_one_on_all_servers_that_share_the_store,
-    h18_sessions_outlive_all_processes_of_the_site
+    servers_with_a_shared_store_share_sessions,
+    h18_sessions_survive_the_end_of_all_processes
 );
 
 /// How often a server is asked, each time over a connection of its own, so that each of its workers
@@ -53,7 +53,7 @@ async fn is_anonymous_everywhere(demo: &Demo, browser: &Browser) {
     }
 }
 
-async fn a_session_is_one_on_all_servers_that_share_the_store(setup: &Setup) {
+async fn servers_with_a_shared_store_share_sessions(setup: &Setup) {
     let flags = ["--workers", "2", "--rotation-grace", "0s", "--deadline", "10s"];
     let (first, second) = tokio::join!(setup.start_with(&flags), setup.start_with(&flags));
     assert_ne!(first.address, second.address);
@@ -84,7 +84,7 @@ async fn a_session_is_one_on_all_servers_that_share_the_store(setup: &Setup) {
 }
 
 /// With SQLite there is no other process that could keep something in its memory.
-async fn h18_sessions_outlive_all_processes_of_the_site(setup: &Setup) {
+async fn h18_sessions_survive_the_end_of_all_processes(setup: &Setup) {
     let flags = ["--workers", "2"];
     let mut demo = setup.start_with(&flags).await;
     let mut browser = demo.signed_in("bob").await;

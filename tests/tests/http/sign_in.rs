@@ -9,18 +9,18 @@ use tests::{
 };
 
 on_every_setup_and_a_set!(
-    h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker,
-    h11_renew_gives_a_new_id_and_keeps_user_data_and_age,
-    h11_renew_without_a_grace_kills_the_old_id_at_once,
-    h11_renew_does_not_extend_the_absolute_timeout,
-    h12_logout_ends_the_session_and_removes_the_cookie_as_it_was_set,
-    h13_a_slow_write_never_brings_a_signed_out_session_back,
-    h13_a_slow_write_never_brings_a_revoked_session_back,
-    h13_a_slow_write_never_brings_an_expired_session_back,
-    h15_what_follows_a_sign_in_sees_the_user,
+    h10_sign_in_replaces_the_id_on_every_worker,
+    h11_renewal_changes_the_id_and_keeps_user_data_and_age,
+    h11_renewal_without_grace_ends_the_old_id_at_once,
+    h11_renewal_does_not_extend_the_absolute_timeout,
+    h12_logout_ends_the_session_and_removes_its_cookie,
+    h13_slow_write_does_not_restore_a_signed_out_session,
+    h13_slow_write_does_not_restore_a_revoked_session,
+    h13_slow_write_does_not_restore_an_expired_session,
+    h15_request_after_a_sign_in_finds_the_user,
 );
 
-async fn h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker(setup: &Setup) {
+async fn h10_sign_in_replaces_the_id_on_every_worker(setup: &Setup) {
     let demo = setup.start().await;
     let mut browser = demo.browser();
     let _ = browser.insert("basket", r#"["tea"]"#).await.expect(204);
@@ -56,7 +56,7 @@ async fn h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker(setup:
     }
 }
 
-async fn h11_renew_gives_a_new_id_and_keeps_user_data_and_age(setup: &Setup) {
+async fn h11_renewal_changes_the_id_and_keeps_user_data_and_age(setup: &Setup) {
     let demo = setup.start().await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "7").await.expect(204);
@@ -79,7 +79,7 @@ async fn h11_renew_gives_a_new_id_and_keeps_user_data_and_age(setup: &Setup) {
     assert!(page.age.expect("a session has an age") >= 1.0, "the age starts anew: {page:?}");
 }
 
-async fn h11_renew_without_a_grace_kills_the_old_id_at_once(setup: &Setup) {
+async fn h11_renewal_without_grace_ends_the_old_id_at_once(setup: &Setup) {
     let demo = setup.start_with(&["--rotation-grace", "0s"]).await;
     let mut browser = demo.signed_in("bob").await;
     let before = browser.clone();
@@ -96,7 +96,7 @@ async fn h11_renew_without_a_grace_kills_the_old_id_at_once(setup: &Setup) {
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }
 
-async fn h11_renew_does_not_extend_the_absolute_timeout(setup: &Setup) {
+async fn h11_renewal_does_not_extend_the_absolute_timeout(setup: &Setup) {
     let demo = setup.start_with(&["--idle-timeout", "4s", "--absolute-timeout", "4s"]).await;
     let mut browser = demo.signed_in("bob").await;
     let started = Instant::now();
@@ -107,7 +107,7 @@ async fn h11_renew_does_not_extend_the_absolute_timeout(setup: &Setup) {
     assert!(browser.page().await.is_anonymous(), "renewing must not prolong");
 }
 
-async fn h12_logout_ends_the_session_and_removes_the_cookie_as_it_was_set(setup: &Setup) {
+async fn h12_logout_ends_the_session_and_removes_its_cookie(setup: &Setup) {
     let https = ["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"];
     for flags in [&[][..], &https] {
         let demo = setup.start_with(flags).await;
@@ -178,7 +178,7 @@ async fn sessions(demo: &Demo, user: impl Fn(usize) -> String, count: usize) -> 
     .await
 }
 
-async fn h13_a_slow_write_never_brings_a_signed_out_session_back(setup: &Setup) {
+async fn h13_slow_write_does_not_restore_a_signed_out_session(setup: &Setup) {
     let demo = setup.start().await;
     for _ in 0..2 {
         let browsers = sessions(&demo, |n| format!("user{n}"), TRIES / 2).await;
@@ -194,7 +194,7 @@ async fn h13_a_slow_write_never_brings_a_signed_out_session_back(setup: &Setup) 
     println!("h13: {TRIES} of {TRIES} slow writes got 409, 0 sessions came back");
 }
 
-async fn h13_a_slow_write_never_brings_a_revoked_session_back(setup: &Setup) {
+async fn h13_slow_write_does_not_restore_a_revoked_session(setup: &Setup) {
     let demo = setup.start().await;
     let browsers = sessions(&demo, |_| "bob".to_owned(), TRIES).await;
     let mut other = demo.signed_in("bob").await;
@@ -206,7 +206,7 @@ async fn h13_a_slow_write_never_brings_a_revoked_session_back(setup: &Setup) {
     println!("h13: {TRIES} of {TRIES} slow writes to revoked sessions got 409");
 }
 
-async fn h13_a_slow_write_never_brings_an_expired_session_back(setup: &Setup) {
+async fn h13_slow_write_does_not_restore_an_expired_session(setup: &Setup) {
     let demo = setup.start_with(&["--idle-timeout", "3s"]).await;
     let visits = (0..TRIES / 4).map(|n| {
         let (demo, user) = (&demo, format!("user{n}"));
@@ -223,7 +223,7 @@ async fn h13_a_slow_write_never_brings_an_expired_session_back(setup: &Setup) {
     println!("h13: {0} of {0} slow writes to expired sessions got 409", TRIES / 4);
 }
 
-async fn h15_what_follows_a_sign_in_sees_the_user(setup: &Setup) {
+async fn h15_request_after_a_sign_in_finds_the_user(setup: &Setup) {
     const SIGN_INS: usize = 1_000;
     let demo = setup.start().await;
     let address = demo.address;

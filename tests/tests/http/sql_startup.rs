@@ -8,8 +8,8 @@ use tests::{
 };
 
 use crate::redis_startup::{
-    Mistake, SECRET, a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up,
-    assert_refused, run_with,
+    Mistake, SECRET, assert_refused, demo_starts_while_its_servers_are_down_and_serves_later,
+    run_with,
 };
 
 const MISTAKES: &[Mistake] = &[
@@ -68,7 +68,7 @@ async fn run(url: &str) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
+async fn wrong_urls_are_named_with_the_allowed_values() {
     for (url, words) in MISTAKES {
         assert_refused(&run(url).await, 2, words);
     }
@@ -85,7 +85,7 @@ async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_settings_and_greeting_show_no_password() {
+async fn c45_settings_and_startup_message_show_no_password() {
     for url in [
         "postgres://app:hunter2@host:7000/shop?sslmode=require",
         "postgresql://app:hunter2@host/shop",
@@ -130,7 +130,7 @@ async fn c45_settings_and_greeting_show_no_password() {
 const LOGIN: &str = "refuses the login; look at user, password and database";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
+async fn c45_rejected_login_ends_the_start_without_showing_the_password() {
     for sql in
         [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
     {
@@ -157,7 +157,7 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_without_the_rights_ends_the_start_and_is_told() {
+async fn missing_privileges_end_the_start_with_a_reason() {
     for sql in
         [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
     {
@@ -181,7 +181,7 @@ async fn a_user_without_the_rights_ends_the_start_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_in_the_way_ends_the_start_and_is_named() {
+async fn foreign_table_ends_the_start_with_its_name() {
     for sql in [AnySql::postgres().await, AnySql::mariadb().await, AnySql::sqlite().await] {
         let Some(sql) = sql else { continue };
         sql.ask("CREATE TABLE visits (id int)").await.expect("it answers");
@@ -198,7 +198,7 @@ async fn a_table_in_the_way_ends_the_start_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_cannot_be_opened_ends_the_start_and_says_where_to_look() {
+async fn unreadable_file_ends_the_start_with_its_path() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().display();
     std::fs::write(
@@ -222,9 +222,9 @@ async fn a_file_that_cannot_be_opened_ends_the_start_and_says_where_to_look() {
 
 with_hands_on!(
     postgres = Setup::own_postgres(Durability::Full),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );
 with_hands_on!(
     mariadb = Setup::own_mariadb(Durability::Full),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );

@@ -5,13 +5,13 @@ use std::time::Duration;
 use tests::{Calls, Counting, Setup};
 
 on_every_setup!(
-    h01_a_route_that_never_touches_the_session_costs_nothing,
-    h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_read_is_one_load,
-    h04_an_equal_value_is_no_write,
-    h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left,
+    h01_sessionless_route_makes_no_store_call,
+    h02_h03_h05_requests_make_the_minimum_of_store_calls,
+    h04_insert_of_an_equal_value_writes_nothing,
+    h16_ttl_is_extended_only_below_three_quarters,
 );
 
-async fn h01_a_route_that_never_touches_the_session_costs_nothing(setup: &Setup) {
+async fn h01_sessionless_route_makes_no_store_call(setup: &Setup) {
     let site = Counting::start(setup, &[]).await;
     let signed_in = site.demo.signed_in("bob").await;
     site.calls().await;
@@ -24,9 +24,7 @@ async fn h01_a_route_that_never_touches_the_session_costs_nothing(setup: &Setup)
     println!("h01: 200 requests, 0 store calls, 0 cookies");
 }
 
-async fn h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_read_is_one_load(
-    setup: &Setup,
-) {
+async fn h02_h03_h05_requests_make_the_minimum_of_store_calls(setup: &Setup) {
     let site = Counting::start(setup, &[]).await;
     // What a server outside the demo holds can be looked at; the calls say the same of the others.
     let stored = async || setup.stored().await.map(|stored| stored.sessions.len());
@@ -49,7 +47,7 @@ async fn h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_rea
 
 /// The demo has one route that reads a value and then inserts one, the next integer. The greatest
 /// has no next and is inserted again.
-async fn h04_an_equal_value_is_no_write(setup: &Setup) {
+async fn h04_insert_of_an_equal_value_writes_nothing(setup: &Setup) {
     let site = Counting::start(setup, &[]).await;
     let mut browser = site.demo.browser();
     let _ = browser.insert("slow", &(i64::MAX - 1).to_string()).await.expect(204);
@@ -65,7 +63,7 @@ async fn h04_an_equal_value_is_no_write(setup: &Setup) {
     }
 }
 
-async fn h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left(setup: &Setup) {
+async fn h16_ttl_is_extended_only_below_three_quarters(setup: &Setup) {
     let site =
         Counting::start(setup, &["--idle-timeout", "14s", "--persistence", "persistent"]).await;
     let mut browser = site.demo.browser();

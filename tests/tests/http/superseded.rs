@@ -15,39 +15,39 @@ use tests::{
 };
 
 on_every_setup!(
-    h27_a_superseded_id_reads_anonymous_and_its_writes_conflict,
-    h27_a_superseded_id_counts_as_absent_once_the_rotation_has_settled,
-    h27_each_of_several_rotations_settles_by_itself,
-    h27_a_superseded_id_ends_its_own_session_and_no_other,
-    h27_a_sign_in_with_a_superseded_id_starts_a_session_under_a_new_key,
-    h28_reads_beside_a_renewal_stay_signed_in_and_send_nothing,
-    h29_a_stream_ends_when_its_session_does,
-    h30_a_sign_in_ends_the_oldest_sessions_of_the_user,
-    h30_a_change_of_credentials_brings_no_ended_session_back,
-    h31_a_proof_of_identity_ages_and_is_given_anew,
-    h32_the_audit_trail_tells_what_happened_without_an_id,
-    h33_of_several_cookies_the_current_one_counts_and_a_sign_out_ends_all,
-    h34_a_sign_in_whose_answer_was_lost_is_repeated,
-    h36_an_id_from_before_the_sign_in_ends_nothing,
-    h36_another_user_gets_another_key,
+    h27_superseded_id_reads_anonymous_and_its_writes_conflict,
+    h27_superseded_id_is_ignored_after_the_rotation_settles,
+    h27_each_rotation_settles_separately,
+    h27_superseded_id_ends_only_its_own_session,
+    h27_sign_in_with_a_superseded_id_gets_a_new_key,
+    h28_reads_during_a_renewal_are_signed_in_and_set_no_cookie,
+    h29_stream_ends_with_its_session,
+    h30_sign_in_ends_the_oldest_sessions_of_the_user,
+    h30_credential_change_does_not_restore_an_ended_session,
+    h31_authentication_ages_and_can_be_repeated,
+    h32_audit_log_names_events_and_contains_no_id,
+    h33_current_cookie_is_used_and_sign_out_ends_all_presented,
+    h34_sign_in_with_a_lost_response_can_be_repeated,
+    h36_id_from_before_the_sign_in_ends_no_session,
+    h36_sign_in_of_another_user_gets_a_new_key,
     s28_remember_me_does_not_pass_to_another_user,
-    s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to,
+    s31_superseded_id_is_reported_and_optionally_ends_the_session,
 );
 
 /// A rotation is taken back by hand, for which the store must be outside the demo.
 mod lost_rotation {
-    use super::h35_a_lost_rotation_locks_nobody_out;
+    use super::h35_lost_rotation_does_not_lock_out_the_user;
 
-    on_setup!(redis, h35_a_lost_rotation_locks_nobody_out);
-    on_setup!(mongo, h35_a_lost_rotation_locks_nobody_out);
+    on_setup!(redis, h35_lost_rotation_does_not_lock_out_the_user);
+    on_setup!(mongo, h35_lost_rotation_does_not_lock_out_the_user);
 }
 
 /// A flood of visitors in a store that is bounded.
 mod flood {
-    use super::s26_a_flood_of_visitors_leaves_sign_ins_working;
+    use super::s26_sign_ins_work_during_a_flood_of_anonymous_sessions;
 
-    on_setup!(ipc, s26_a_flood_of_visitors_leaves_sign_ins_working);
-    on_setup!(memory, s26_a_flood_of_visitors_leaves_sign_ins_working);
+    on_setup!(ipc, s26_sign_ins_work_during_a_flood_of_anonymous_sessions);
+    on_setup!(memory, s26_sign_ins_work_during_a_flood_of_anonymous_sessions);
 }
 
 /// How many clients at once, where a check says 1,000 of 1,000.
@@ -60,7 +60,7 @@ fn no_cookie(response: &Response) {
     assert!(response.set_cookie().is_none(), "a superseded id gets no cookie: {}", response.status);
 }
 
-async fn h27_a_superseded_id_reads_anonymous_and_its_writes_conflict(setup: &Setup) {
+async fn h27_superseded_id_reads_anonymous_and_its_writes_conflict(setup: &Setup) {
     const ROUNDS: usize = 20;
     let demo = setup
         .start_with(&[PATIENT, &["--rotation-grace", "0s", "--rotation-settles", "60s"]].concat())
@@ -95,7 +95,7 @@ async fn h27_a_superseded_id_reads_anonymous_and_its_writes_conflict(setup: &Set
     );
 }
 
-async fn h27_each_of_several_rotations_settles_by_itself(setup: &Setup) {
+async fn h27_each_rotation_settles_separately(setup: &Setup) {
     let demo = setup.start_with(&[PATIENT, &["--rotation-settles", "60s"]].concat()).await;
     let mut browser = demo.browser();
     let _ = browser.insert("basket", "1").await.expect(204);
@@ -113,7 +113,7 @@ async fn h27_each_of_several_rotations_settles_by_itself(setup: &Setup) {
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }
 
-async fn h27_a_superseded_id_counts_as_absent_once_the_rotation_has_settled(setup: &Setup) {
+async fn h27_superseded_id_is_ignored_after_the_rotation_settles(setup: &Setup) {
     let demo = setup
         .start_with(&[PATIENT, &["--rotation-grace", "0s", "--rotation-settles", "300ms"]].concat())
         .await;
@@ -133,7 +133,7 @@ async fn h27_a_superseded_id_counts_as_absent_once_the_rotation_has_settled(setu
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "the session lives on");
 }
 
-async fn h27_a_superseded_id_ends_its_own_session_and_no_other(setup: &Setup) {
+async fn h27_superseded_id_ends_only_its_own_session(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     for everywhere in [false, true] {
         let mut other = demo.signed_in("bob").await;
@@ -185,7 +185,7 @@ async fn renewals_beside_sign_outs_leave_nothing(demo: &tests::Demo) {
     println!("h27: {TRIES} renewals beside sign-outs, 0 live sessions");
 }
 
-async fn h27_a_sign_in_with_a_superseded_id_starts_a_session_under_a_new_key(setup: &Setup) {
+async fn h27_sign_in_with_a_superseded_id_gets_a_new_key(setup: &Setup) {
     let demo = setup.start_with(&[PATIENT, &["--rotation-settles", "60s"]].concat()).await;
     let mut browser = demo.signed_in("bob").await;
     let late = browser.clone();
@@ -203,7 +203,7 @@ async fn h27_a_sign_in_with_a_superseded_id_starts_a_session_under_a_new_key(set
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }
 
-async fn h28_reads_beside_a_renewal_stay_signed_in_and_send_nothing(setup: &Setup) {
+async fn h28_reads_during_a_renewal_are_signed_in_and_set_no_cookie(setup: &Setup) {
     let demo = setup
         .start_with(&[PATIENT, &["--rotation-grace", "2s", "--persistence", "persistent"]].concat())
         .await;
@@ -244,7 +244,7 @@ async fn h28_reads_beside_a_renewal_stay_signed_in_and_send_nothing(setup: &Setu
     assert!(started.elapsed() > Duration::from_secs(1), "the grace was {:?}", started.elapsed());
 }
 
-async fn h29_a_stream_ends_when_its_session_does(setup: &Setup) {
+async fn h29_stream_ends_with_its_session(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let mut browser = demo.signed_in("bob").await;
     let mut stream = Connection::open(demo.address).await.expect("the demo accepts");
@@ -270,7 +270,7 @@ async fn h29_a_stream_ends_when_its_session_does(setup: &Setup) {
     println!("h29: the stream noticed the revocation after {:?}", ended.elapsed());
 }
 
-async fn h30_a_sign_in_ends_the_oldest_sessions_of_the_user(setup: &Setup) {
+async fn h30_sign_in_ends_the_oldest_sessions_of_the_user(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let login = |label: &str| {
         Request::post("/login")
@@ -300,7 +300,7 @@ async fn h30_a_sign_in_ends_the_oldest_sessions_of_the_user(setup: &Setup) {
     assert!(browsers[3].page().await.is_anonymous());
 }
 
-async fn h30_a_change_of_credentials_brings_no_ended_session_back(setup: &Setup) {
+async fn h30_credential_change_does_not_restore_an_ended_session(setup: &Setup) {
     const ROUNDS: usize = 30;
     let demo = setup.start_with(PATIENT).await;
     let mut met = 0;
@@ -340,7 +340,7 @@ async fn h30_a_change_of_credentials_brings_no_ended_session_back(setup: &Setup)
     );
 }
 
-async fn h31_a_proof_of_identity_ages_and_is_given_anew(setup: &Setup) {
+async fn h31_authentication_ages_and_can_be_repeated(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let mut browser = demo.browser();
     let _ = browser.insert("n", "1").await.expect(204);
@@ -374,7 +374,7 @@ async fn h31_a_proof_of_identity_ages_and_is_given_anew(setup: &Setup) {
     );
 }
 
-async fn h32_the_audit_trail_tells_what_happened_without_an_id(setup: &Setup) {
+async fn h32_audit_log_names_events_and_contains_no_id(setup: &Setup) {
     let demo = setup
         .start_with(&[PATIENT, &["--rotation-settles", "200ms", "--rotation-grace", "0s"]].concat())
         .await;
@@ -400,7 +400,7 @@ async fn h32_the_audit_trail_tells_what_happened_without_an_id(setup: &Setup) {
     }
 }
 
-async fn h33_of_several_cookies_the_current_one_counts_and_a_sign_out_ends_all(setup: &Setup) {
+async fn h33_current_cookie_is_used_and_sign_out_ends_all_presented(setup: &Setup) {
     let demo = setup.start_with(&[PATIENT, &["--rotation-grace", "0s"]].concat()).await;
     let mut ended = demo.signed_in("eve").await;
     let dead = ended.cookie_header();
@@ -441,7 +441,7 @@ async fn h33_of_several_cookies_the_current_one_counts_and_a_sign_out_ends_all(s
 
 /// The browser never receives the answer to its sign-in, and sends the form again with the cookie
 /// it had.
-async fn h34_a_sign_in_whose_answer_was_lost_is_repeated(setup: &Setup) {
+async fn h34_sign_in_with_a_lost_response_can_be_repeated(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     for user in ["bob", "carol"] {
         let mut browser = demo.browser();
@@ -456,7 +456,7 @@ async fn h34_a_sign_in_whose_answer_was_lost_is_repeated(setup: &Setup) {
 }
 
 /// A failover or a restored backup: the record is as it was one rotation ago.
-async fn h35_a_lost_rotation_locks_nobody_out(setup: &Setup) {
+async fn h35_lost_rotation_does_not_lock_out_the_user(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let store = setup.open().await;
     let put_back = async |before: &Browser| {
@@ -503,7 +503,7 @@ async fn h35_a_lost_rotation_locks_nobody_out(setup: &Setup) {
 }
 
 /// Session fixation: an attacker plants an id, and the victim signs in with it.
-async fn h36_an_id_from_before_the_sign_in_ends_nothing(setup: &Setup) {
+async fn h36_id_from_before_the_sign_in_ends_no_session(setup: &Setup) {
     let demo = setup.start_with(&[PATIENT, &["--rotation-settles", "200ms"]].concat()).await;
     let mut attacker = demo.browser();
     let _ = attacker.insert("basket", "1").await.expect(204);
@@ -534,7 +534,7 @@ async fn h36_an_id_from_before_the_sign_in_ends_nothing(setup: &Setup) {
     );
 }
 
-async fn h36_another_user_gets_another_key(setup: &Setup) {
+async fn h36_sign_in_of_another_user_gets_a_new_key(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let mut phone = demo.signed_in("bob").await;
     let mut kiosk = demo.signed_in("bob").await;
@@ -574,7 +574,7 @@ async fn s28_remember_me_does_not_pass_to_another_user(setup: &Setup) {
     assert!(renewed.max_age().is_some(), "a renewal keeps it");
 }
 
-async fn s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to(setup: &Setup) {
+async fn s31_superseded_id_is_reported_and_optionally_ends_the_session(setup: &Setup) {
     for (mode, ends) in [("report", false), ("end", true)] {
         let demo = setup
             .start_with(
@@ -611,7 +611,7 @@ async fn s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to(setup: 
     }
 }
 
-async fn s26_a_flood_of_visitors_leaves_sign_ins_working(setup: &Setup) {
+async fn s26_sign_ins_work_during_a_flood_of_anonymous_sessions(setup: &Setup) {
     let demo = setup.start_with(&[PATIENT, &["--max-sessions", "1000"]].concat()).await;
     let mut visitors = Vec::new();
     let refused = loop {

@@ -69,7 +69,7 @@ fn nanoseconds(work: impl FnOnce()) -> f64 {
 }
 
 #[test]
-fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
+fn s14_signature_check_time_does_not_depend_on_the_wrong_byte() {
     let codec = codec();
     let good =
         SetCookie::parse(&codec.issue(&SessionId::random().expect("random bytes"), None)).value;
@@ -123,9 +123,9 @@ fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
     assert!(!leaks(&runs), "the check takes longer the later a signature is wrong");
 }
 
-on_every_shared_setup!(s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answer);
+on_every_shared_setup!(s14_response_time_does_not_reveal_signature_or_lookup);
 
-async fn s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answer(setup: &Setup) {
+async fn s14_response_time_does_not_reveal_signature_or_lookup(setup: &Setup) {
     let site =
         Counting::start(setup, &["--workers", "1", "--threads", "1", "--deadline", "10s"]).await;
     let demo = &site.demo;

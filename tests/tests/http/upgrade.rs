@@ -47,7 +47,7 @@ async fn count(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upgrade_of_the_primary_costs_no_session_and_no_request() {
+async fn upgrade_of_the_primary_loses_no_session_and_no_request() {
     // No key is given: the one that the first primary drew has to reach the last one as well.
     let mut demo =
         Demo::start_with(&["--listen", "127.0.0.1:0", "--workers", "2", "--store", "ipc"], &[])
@@ -103,7 +103,7 @@ async fn an_upgrade_of_the_primary_costs_no_session_and_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_successor_that_does_not_come_up_costs_no_session() {
+async fn failed_upgrade_loses_no_session() {
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("demo-server");
     let lead_to = |there: &Path| {

@@ -75,7 +75,7 @@ const UNFINISHED: [&str; 6] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_unfinished_bodies_are_cut_off_at_their_deadline() {
+async fn s25_unfinished_bodies_are_disconnected_at_their_deadline() {
     let demo = Demo::start(&["--workers", "1", "--body-timeout", BODY]).await;
     for sent in UNFINISHED {
         let held = unfinished(&demo, 5, sent.as_bytes()).await;
@@ -132,7 +132,7 @@ async fn s25_body_that_arrives_in_time_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_others_are_served_while_hundreds_of_bodies_hang() {
+async fn s25_other_clients_are_served_during_800_unfinished_bodies() {
     // 60 s: none of them ends during this test.
     let demo = with_files(1_024, &["--body-timeout", "60s"]).await;
     let bob = demo.signed_in("bob").await;
@@ -157,7 +157,7 @@ async fn s25_others_are_served_while_hundreds_of_bodies_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_more_bodies_than_descriptors_free_them_again() {
+async fn s25_unfinished_bodies_free_their_descriptors() {
     let demo = with_files(192, &["--body-timeout", BODY]).await;
     let bob = demo.signed_in("bob").await;
     // Far more than the worker has descriptors. Those that it has not accepted wait in the queue of
@@ -208,7 +208,7 @@ async fn s25_clients_that_never_read_free_their_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s23_clients_that_stop_in_a_second_head_leave_room_for_others() {
+async fn s23_clients_with_an_unfinished_second_head_block_no_others() {
     let demo = with_files(192, &["--body-timeout", BODY]).await;
     let bob = demo.signed_in("bob").await;
     // actix-web has no deadline for the head of a second request. Without a limit of kept
@@ -232,7 +232,7 @@ async fn s23_clients_that_stop_in_a_second_head_leave_room_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_start_with_too_few_open_files_is_refused() {
+async fn s25_start_with_a_low_open_file_limit_is_refused() {
     let demo = tests::demo_server().to_str().expect("a plain path");
     let mut process = Process::start(
         Path::new("/bin/sh"),
@@ -323,7 +323,7 @@ fn store_of(url: &str) -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s27_config_and_errors_show_no_secret() {
+async fn s27_printed_settings_and_errors_show_no_secret() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("demo.toml");
     let path = file.to_str().expect("a plain path");
@@ -367,7 +367,7 @@ async fn s27_config_and_errors_show_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s27_arguments_of_workers_hold_no_setting() {
+async fn s27_worker_arguments_contain_no_setting() {
     let url = format!("redis://:{SECRET}@127.0.0.1:1");
     let demo = Demo::start(&["--workers", "2", "--store", "redis", "--store-url", &url]).await;
     let check = |when: &str| {
@@ -443,7 +443,7 @@ async fn metrics_status(address: std::net::SocketAddr, target: &str, headers: &s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s29_metrics_answer_only_to_their_own_names() {
+async fn s29_metrics_respond_only_to_configured_host_names() {
     let (_demo, metrics) =
         Demo::counting(&["--workers", "1", "--metrics-host", "metrics.internal,Prom.Example"])
             .await;
@@ -495,7 +495,7 @@ async fn s29_metrics_answer_only_to_their_own_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_metrics_cut_off_unfinished_bodies() {
+async fn s25_metrics_server_disconnects_unfinished_bodies() {
     let (mut demo, metrics) = Demo::counting(&["--workers", "1"]).await;
     let mut held = Vec::new();
     // As many as the listener serves at once.
@@ -516,7 +516,7 @@ async fn s25_metrics_cut_off_unfinished_bodies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s26_store_memory_has_the_caps_of_the_settings() {
+async fn s26_session_limits_of_the_settings_apply() {
     for (flags, url) in [
         (&["--max-sessions", "3"][..], "memory:"),
         (&[], "memory:?max_sessions=3"),
@@ -537,7 +537,7 @@ async fn s26_store_memory_has_the_caps_of_the_settings() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settings_that_do_nothing_with_the_store_are_refused() {
+async fn settings_without_effect_on_the_store_are_refused() {
     let redis = "redis://127.0.0.1:1";
     let cases: [(&[&str], &[&str]); 9] = [
         (

@@ -100,7 +100,7 @@ fn frame(length: u32, body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s22_garbage_and_giant_lengths_cut_off_their_sender_only() {
+async fn s22_garbage_and_oversized_lengths_disconnect_only_the_sender() {
     let (mut owner, _demo, traffic) = site().await;
     let before = resident(&owner);
     let path = owner.path();
@@ -136,7 +136,7 @@ async fn s22_garbage_and_giant_lengths_cut_off_their_sender_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s22_slow_and_silent_clients_are_cut_off() {
+async fn s22_slow_and_silent_clients_are_disconnected() {
     let (mut owner, _demo, traffic) = site().await;
     let path = owner.path();
     let started = Instant::now();
@@ -180,7 +180,7 @@ async fn s22_slow_and_silent_clients_are_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s22_clients_killed_in_the_middle_of_a_frame_leave_nothing_behind() {
+async fn s22_clients_killed_during_a_frame_leak_no_descriptors() {
     let (mut owner, _demo, traffic) = site().await;
     let path = owner.path();
     let descriptors = || {
@@ -220,7 +220,7 @@ async fn s22_clients_killed_in_the_middle_of_a_frame_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s22_another_user_is_kept_out_by_mode_and_by_name() {
+async fn s22_other_user_is_refused_by_file_mode_and_by_uid() {
     let (mut owner, demo, traffic) = site().await;
     let mode = fs::metadata(owner.path()).expect("the socket").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
@@ -268,7 +268,7 @@ fn open_copy(folder: &Path) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s22_a_flood_of_connections_does_not_displace_the_workers() {
+async fn s22_connection_flood_does_not_displace_the_workers() {
     let (mut owner, demo, traffic) = site().await;
     let path = owner.path();
     let mut held = Vec::new();
