@@ -18,26 +18,26 @@ const STORES: [(&str, &str); 7] = [
     ("sqlite", "SQLite"),
 ];
 
-/// Lines that concern some stores only, those stores, and why.
+/// Lines that concern only some stores, these stores, and the reason.
 const ONLY: &[(&str, &[&str], &str)] = &[
     (
         "S22",
         &["ipc"],
-        "attacks on the socket of the process that owns the sessions; the other stores are servers of other projects",
+        "these attacks use the socket of the owner process; the other stores have no such socket",
     ),
-    ("S25", &["ipc"], "bodies are bounded before a store is asked"),
+    ("S25", &["ipc"], "bodies are bounded before the first store call"),
     (
         "S26",
         &["ipc"],
-        "the other stores are bounded by their servers, which do not tell users from visitors",
+        "the servers of the other stores set their limits and do not tell users from visitors",
     ),
-    ("S27", &["ipc"], "output of settings, which every store reads alike"),
-    ("S29", &["ipc"], "the metrics are served by the primary, not by a store"),
-    ("S30", &["ipc"], "sockets and files of this project"),
+    ("S27", &["ipc"], "the output of settings does not depend on the store"),
+    ("S29", &["ipc"], "the primary serves the metrics; no store takes part"),
+    ("S30", &["ipc"], "only this store uses a socket of this project"),
     (
         "H35",
         &["redis", "mongo"],
-        "a rotation is taken back by hand, which takes a store outside the demo; the rule is the session layer's",
+        "the test undoes a rotation in a store outside the demo; the rule belongs to the session layer",
     ),
 ];
 
