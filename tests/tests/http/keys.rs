@@ -1,4 +1,4 @@
-//! S06 to S08: what a signature is bound to, and the keys that sign.
+//! S06 to S08: the scope of a signature, and the signing keys.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -18,7 +18,7 @@ on_every_shared_setup!(
 );
 
 async fn s06_value_signed_for_another_cookie_or_purpose_is_refused(setup: &Setup) {
-    // Two demos with one key and one store; only their cookies' names differ.
+    // Two demos have the same key and store, but different cookie names.
     let one = ["--workers", "1"];
     let secure = [&one[..], &["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"]].concat();
     let (plain, secure) = tokio::join!(setup.start_with(&one), setup.start_with(&secure));
@@ -59,14 +59,17 @@ async fn s07_key_rotation_signs_no_user_out(setup: &Setup) {
     assert_eq!(response.json::<Page>().principal.as_deref(), Some("bob"));
     let issued = response.set_cookie().expect("the cookie is issued again");
     assert_eq!(issued.id(), id_of(&old), "the same id");
-    assert_ne!(issued.value, old, "with the new key's signature");
-    assert!(browser.get("/session").await.expect(200).set_cookie().is_none(), "once is enough");
+    assert_ne!(issued.value, old, "the new key signed it");
+    assert!(
+        browser.get("/session").await.expect(200).set_cookie().is_none(),
+        "the cookie is issued again only once"
+    );
     second.stop().await;
     let third = with(OTHER_KEY).await;
     assert_eq!(browser.at(third.address).page().await.principal.as_deref(), Some("bob"));
     assert!(
         Browser::holding(third.address, &old).page().await.is_anonymous(),
-        "the old key is out"
+        "the old key is not accepted"
     );
 }
 
@@ -94,19 +97,19 @@ async fn s08_weak_key_is_refused_and_a_missing_key_is_generated(setup: &Setup) {
     let output = demo.output();
     assert!(
         output.contains("restart") && output.contains("cookie"),
-        "it says that cookies will not survive: {output}"
+        "the output warns that a restart invalidates cookies: {output}"
     );
     let mut browser = demo.signed_in("bob").await;
     for _ in 0..20 {
         assert_eq!(
             browser.page().await.principal.as_deref(),
             Some("bob"),
-            "all workers have the same key"
+            "all workers use the same key"
         );
     }
     assert!(
         browser.at(other.address).page().await.is_anonymous(),
-        "another demo has another key, though the session is there"
+        "another demo generates another key"
     );
     assert_eq!(setup.stored().await.expect("a store outside the demo").sessions.len(), 1);
 }

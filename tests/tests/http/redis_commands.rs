@@ -1,4 +1,5 @@
-//! H01 to H03, H05, S02 and S03 with what a demo really sends to its Redis, and what that holds.
+//! H01 to H03, H05, S02 and S03, by the commands that the demo sends to Redis and by the stored
+//! keys.
 
 use tests::{
     Browser, Demo, KEY,
@@ -8,10 +9,10 @@ use tests::{
 
 use crate::{
     cookies::{forged, random_id, signed},
-    forged_cookies::{attack, odd_cookies},
+    forged_cookies::{malformed_cookies, send_cookies},
 };
 
-/// A demo with two workers, and all that it says to its Redis.
+/// A demo with two workers, and a proxy that records its commands to Redis.
 struct Site {
     demo: Demo,
     tap: Tap,
@@ -23,8 +24,8 @@ const WORKERS: usize = 2;
 const NOTHING: &[RoundTrip] = &[];
 
 impl Site {
-    /// Everything is connected and every script known, so that from now on only requests cause
-    /// talk.
+    /// Starts the demo, opens all connections and loads all scripts. After that only requests send
+    /// commands.
     async fn start() -> Option<Self> {
         let redis = AnyRedis::server().await?;
         let prefix = format!("wire-{:016x}:", fastrand::u64(..));
@@ -48,11 +49,11 @@ impl Site {
         }
         let _ = visitor.clone().post("/logout").await.expect(204);
         let site = Self { demo, tap, redis, prefix };
-        assert!(!site.tap.heard().is_empty(), "the tap is on the line");
+        assert!(!site.tap.heard().is_empty(), "the proxy records commands");
         Some(site)
     }
 
-    /// How many sessions are stored.
+    /// The number of stored sessions.
     async fn sessions(&self) -> usize {
         self.redis.dump(&format!("{}s}}*", self.prefix)).await.len()
     }
@@ -84,7 +85,7 @@ async fn h02_h03_h05_requests_send_the_minimum_of_commands() {
     assert_eq!(site.tap.heard(), [["EVALSHA"]]);
     assert_eq!(site.sessions().await, 1);
     assert!(browser.get("/session").await.expect(200).set_cookie().is_none());
-    // The answer to the creation told the server's time, which counts for 20 ms.
+    // The response to the creation contained the server's time, which is valid for 20 ms.
     let load = site.tap.heard();
     assert!(load == [vec!["HGETALL"]] || load == [vec!["HGETALL", "TIME"]], "{load:?}");
     let _ = browser.post("/session/n/add?by=1").await.expect(200);
@@ -98,18 +99,18 @@ async fn s02_forged_cookies_send_no_command_and_create_no_record() {
     let Some(site) = Site::start().await else { return };
     let mut bob = site.demo.signed_in("bob").await;
     let _ = site.tap.heard();
-    attack(&site.demo, FORGED, forged).await;
+    send_cookies(&site.demo, FORGED, forged).await;
     assert_eq!(site.tap.heard(), NOTHING);
-    // With the key that signs, an attacker can make the server look, and no more.
-    attack(&site.demo, SIGNED, || signed(KEY, &random_id())).await;
+    // With the signing key an attacker can only cause loads.
+    send_cookies(&site.demo, SIGNED, || signed(KEY, &random_id())).await;
     assert!(
         site.tap.heard().iter().flatten().count() > SIGNED,
-        "the server is asked for well signed ids"
+        "a correctly signed id causes a command"
     );
     assert_eq!(site.sessions().await, 1);
     assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
     println!(
-        "s02: {FORGED} made-up cookies, nothing said to the server; {SIGNED} signed ones, 1 session before, 1 after"
+        "s02: {FORGED} forged cookies, 0 commands; {SIGNED} signed ones, 1 session before, 1 after"
     );
 }
 
@@ -118,11 +119,11 @@ async fn s03_malformed_cookies_send_no_command() {
     let Some(site) = Site::start().await else { return };
     let good = site.demo.signed_in("bob").await.cookie().to_owned();
     let _ = site.tap.heard();
-    let count = odd_cookies(site.demo.address, &good).await;
+    let count = malformed_cookies(site.demo.address, &good).await;
     assert_eq!(site.tap.heard(), NOTHING);
     assert_eq!(
         Browser::holding(site.demo.address, &good).page().await.principal.as_deref(),
         Some("bob")
     );
-    println!("s03: {count} odd cookies, nothing said to the server");
+    println!("s03: {count} malformed cookies, 0 commands");
 }

@@ -1,4 +1,4 @@
-//! H01 to H05 and the three-quarter rule of H16, by what the demo itself counts of its store calls.
+//! H01 to H05 and the three-quarter rule of H16, by the counted store calls of the demo.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn h01_sessionless_route_makes_no_store_call(setup: &Setup) {
 
 async fn h02_h03_h05_requests_make_the_minimum_of_store_calls(setup: &Setup) {
     let site = Counting::start(setup, &[]).await;
-    // What a server outside the demo holds can be looked at; the calls say the same of the others.
+    // The records of a store outside the demo are counted. For other stores the calls must suffice.
     let stored = async || setup.stored().await.map(|stored| stored.sessions.len());
     let before = stored().await;
     let mut browser = site.demo.browser();
@@ -45,8 +45,8 @@ async fn h02_h03_h05_requests_make_the_minimum_of_store_calls(setup: &Setup) {
     assert_eq!(site.calls().await, Calls { loads: 1, ..Calls::default() });
 }
 
-/// The demo has one route that reads a value and then inserts one, the next integer. The greatest
-/// has no next and is inserted again.
+/// The route `/slow` reads a number and inserts the next integer. It inserts the greatest integer
+/// again.
 async fn h04_insert_of_an_equal_value_writes_nothing(setup: &Setup) {
     let site = Counting::start(setup, &[]).await;
     let mut browser = site.demo.browser();
@@ -72,7 +72,7 @@ async fn h16_ttl_is_extended_only_below_three_quarters(setup: &Setup) {
     assert_eq!(
         site.calls().await,
         Calls { creates: 1, loads: 1, ..Calls::default() },
-        "a fresh session is only read"
+        "a new session is only read"
     );
     assert!(fresh.set_cookie().is_none());
     tokio::time::sleep(Duration::from_millis(3_700)).await;
@@ -80,7 +80,7 @@ async fn h16_ttl_is_extended_only_below_three_quarters(setup: &Setup) {
     assert_eq!(
         site.calls().await,
         Calls { loads: 1, commits: 1, ..Calls::default() },
-        "a quarter of its life is over, so it is renewed"
+        "a quarter of the idle timeout is over, so the ttl is extended"
     );
     assert!(due.set_cookie().is_some());
     let ttl = browser.page().await.ttl.expect("a session has a ttl");
