@@ -1,12 +1,12 @@
-//! Wrong use: every mistake gets an error that says what came and what would do, and nothing is
-//! left behind or lost.
+//! Wrong flags, variables, files and requests: each gets an error that names the input and the
+//! allowed values. No data is lost.
 
 use std::fs;
 
 use session_core::SessionId;
 use tests::{Demo, KEY, PATIENCE, client::Request, wait};
 
-/// A mistake on the command line, and the words its message must have.
+/// Arguments with a mistake, and the words that the message must contain.
 type Mistake = (&'static [&'static str], &'static [&'static str]);
 
 const MISTAKES: &[Mistake] = &[
@@ -52,7 +52,7 @@ async fn wrong_flags_are_named_with_the_allowed_values() {
         assert!(!ended.stdout.contains("listening"), "{flags:?}");
     }
     println!(
-        "usage: {} mistakes on the command line, each ends with 2 and names its cure",
+        "usage: {} mistakes on the command line, each ends with 2 and names the remedy",
         MISTAKES.len()
     );
 }
@@ -202,7 +202,7 @@ async fn wrong_requests_get_a_reason_and_change_nothing() {
             wrong.push(format!("no reason is given: {shown}"));
         }
     }
-    assert_eq!(bob.page().await.data, before, "what was there is there");
+    assert_eq!(bob.page().await.data, before, "the data is unchanged");
     let unknown = format!(
         "id=1.{}.{}",
         String::from_utf8_lossy(&SessionId::random().expect("random bytes").to_text()),
@@ -210,7 +210,7 @@ async fn wrong_requests_get_a_reason_and_change_nothing() {
     );
     let _ = demo.browser().send(Request::get("/session").cookie(unknown)).await.expect(200);
     assert_eq!(wrong, Vec::<String>::new());
-    println!("usage: {count} wrong requests, each refused with a reason, nothing lost");
+    println!("usage: {count} wrong requests, each refused with a reason, no data lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
-//! Wrong use of `--store sql`, and databases that cannot be used: each mistake gets an error that
-//! says what came and what would do, and shows no password.
+//! Start with `--store sql`: wrong URLs and unusable databases. Each mistake gets an error that
+//! names the input and the remedy, without a password.
 
 use tests::{
     Demo, Ended, PATIENCE, Setup,
@@ -51,8 +51,8 @@ const MISTAKES: &[Mistake] = &[
     ("sqlite:hunter2.db?synchronous=off", &["synchronous", "\"off\"", "full or normal"]),
 ];
 
-/// Passwords with a character that has to be percent-encoded and is not, so that the URL falls
-/// apart within them.
+/// Passwords with a character that is not percent-encoded, so that the URL is split within the
+/// password.
 const UNENCODED: &[&str] = &[
     "postgres://app:hunter2/hunter2@127.0.0.1:1/shop",
     "mysql://app:1/hunter2@127.0.0.1",
@@ -75,11 +75,11 @@ async fn wrong_urls_are_named_with_the_allowed_values() {
     for url in UNENCODED {
         assert_refused(&run(url).await, 2, &["DEMO_STORE_URL", "percent-encoded"]);
     }
-    // Without --store the sessions would be in the demo.
+    // Without --store the demo would keep the sessions itself.
     let ended = Demo::run(&["--store-url", "postgres://app:hunter2@host"], &[]).await;
     assert_refused(&ended, 2, &["--store-url", "--store sql"]);
     println!(
-        "usage: {} wrong URLs, each ends with 2 and names its cure",
+        "usage: {} wrong URLs, each ends with 2 and names the remedy",
         MISTAKES.len() + UNENCODED.len() + 1
     );
 }
@@ -118,7 +118,10 @@ async fn c45_settings_and_startup_message_show_no_password() {
             &sql.url("table=greeting"),
         ])
         .await;
-        wait::until_true("the whole greeting", PATIENCE, || demo.output().contains("/login")).await;
+        wait::until_true("the whole startup message", PATIENCE, || {
+            demo.output().contains("/login")
+        })
+        .await;
         let output = demo.output();
         assert!(
             output.contains(&format!("  store    {begin}")) && !output.contains(PASSWORD),
@@ -162,7 +165,7 @@ async fn missing_privileges_end_the_start_with_a_reason() {
         [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
     {
         let Some(sql) = sql else { continue };
-        sql.ask("CREATE TABLE other (id int)").await.expect("who may do everything makes a table");
+        sql.ask("CREATE TABLE other (id int)").await.expect("an administrator creates tables");
         let make = match sql {
             AnySql::Postgres(_) => {
                 "CREATE ROLE reader LOGIN PASSWORD 'hunter2'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
@@ -171,7 +174,7 @@ async fn missing_privileges_end_the_start_with_a_reason() {
                 "CREATE USER reader@'%' IDENTIFIED BY 'hunter2'; GRANT SELECT ON other TO reader@'%'"
             }
         };
-        sql.ask(make).await.expect("who may do everything makes a user");
+        sql.ask(make).await.expect("an administrator creates users");
         let url = sql
             .url("table=visits")
             .replace(&format!("app:{PASSWORD}"), &format!("reader:{SECRET}"));
@@ -203,7 +206,7 @@ async fn unreadable_file_ends_the_start_with_its_path() {
     let path = folder.path().display();
     std::fs::write(
         folder.path().join("text"),
-        "no database, only a text that is longer than the head of one".repeat(10),
+        "a text that is longer than the header of an SQLite database".repeat(10),
     )
     .expect("a file");
     for (url, words) in [

@@ -1,4 +1,4 @@
-//! S17, S23, S25 to S27, S29: what bounds and hides in the demo. The store is the demo's own,
-//! because none of it reaches a store.
+//! S17, S23, S25 to S27, S29 and S30: limits and protected output of the demo. The demo keeps the
+//! sessions itself, because these guarantees do not depend on the store.
 
 mod ipc;

@@ -1,3 +1,3 @@
-//! Abuse of a store's own doors, past the demo.
+//! S22: attacks on the socket of a store, without the demo.
 
 mod ipc;
