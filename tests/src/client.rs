@@ -1,8 +1,8 @@
 //! An HTTP/1.1 client that sends exactly the bytes it is given.
 //!
-//! Attacks need header bytes that ordinary clients refuse, and tests of workers choose the connection
-//! of a request. So a [`Connection`] is one TCP connection that is kept alive, and a test that needs
-//! a pool holds several.
+//! Attacks need header bytes that ordinary clients refuse, and tests of workers choose the
+//! connection of a request. So a [`Connection`] is one TCP connection that is kept alive, and a
+//! test that needs a pool holds several.
 
 use std::{io, net::SocketAddr, time::Duration};
 

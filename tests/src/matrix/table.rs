@@ -1,4 +1,4 @@
-//! The table, and whether it is complete.
+//! The table of guarantees and stores, and its completeness check.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -41,25 +41,25 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// A line of the checklist over a store.
+/// The state of a guarantee for a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cell {
-    /// This many tests have passed, and none has failed.
+    /// This number of tests passed, and none failed.
     Passed(usize),
     /// A test has failed.
     Failed,
-    /// There is no test, or one that was skipped.
+    /// No test exists, or a test was skipped.
     Missing,
-    /// The line does not concern the store.
+    /// The guarantee does not concern the store.
     Outside,
 }
 
-/// Each line of the checklist over each store. Its text is Markdown.
+/// The cells of all guarantees and stores. `Display` prints Markdown.
 #[derive(Debug)]
 pub struct Table {
     /// When it was made.
     date: String,
-    /// Of each line of the checklist.
+    /// One row per guarantee.
     rows: [[Cell; STORES.len()]; LINES.len()],
     passed: usize,
     failed: usize,
@@ -97,8 +97,7 @@ impl Table {
         Self { date: date.to_owned(), rows, passed, failed, skipped }
     }
 
-    /// Whether every line is proved over every store that it concerns, and nothing has failed, in a
-    /// cell or elsewhere.
+    /// Whether every cell has a passed test or does not apply, and no test failed.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.failed == 0 && self.cells(Cell::Failed) + self.cells(Cell::Missing) == 0
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_are_those_of_the_checklist() {
+    fn lines_have_all_ids_of_the_checklist() {
         // H26 is about a second web framework.
         let ids = (1..=25)
             .chain(27..=36)
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_which_cells_it_is_for() {
+    fn test_name_determines_the_cells() {
         let of = |name: &str| {
             proves(name)
                 .into_iter()
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_failed_or_did_nothing_spoils_its_cell() {
+    fn failed_or_skipped_test_fails_its_cell() {
         let mut run = passed(all());
         assert!(run.take("        FAIL [   0.010s] (2/4) tests::http other::ipc::s15_s16_more"));
         let table = Table::of(&run, "2026-11-26");
@@ -260,11 +259,11 @@ mod tests {
         assert!(run.take("        FAIL [   0.010s] (2/4) tests::http timing::s14_in_no_cell"));
         assert!(
             !Table::of(&run, "2026-11-26").is_whole(),
-            "a failure outside of the cells is one too"
+            "a failure outside the cells also counts"
         );
 
         let mut run = passed(all().chain(["other::mongo::h18_more".to_owned()]));
-        assert!(!run.take("    SKIPPED, there is no mongo"));
+        assert!(!run.take("    SKIPPED, mongo is missing"));
         let table = Table::of(&run, "2026-11-26");
         assert!(
             !table.is_whole() && row(&table, "H18").starts_with("1 | 1 | 1 | MISSING | 1 |"),

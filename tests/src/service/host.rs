@@ -93,8 +93,7 @@ impl Host {
 
     /// Starts one process for each shell line. The output goes to the file beside the line.
     ///
-    /// # Panics
-    /// If there is no shell.
+    /// # Panics If the shell cannot be started.
     pub(super) async fn start(&self, commands: &[(String, PathBuf)]) -> Vec<Running> {
         let Some(container) = &self.container else {
             let lines = commands
@@ -119,8 +118,7 @@ impl Host {
     /// Sends a signal to these processes and their children, and returns when it has arrived. A
     /// process that has ended gets none.
     ///
-    /// # Panics
-    /// If there is no shell.
+    /// # Panics If the shell cannot be started.
     pub(super) async fn signal(&self, those: &[&Running], signal: Signal) {
         if those.is_empty() {
             return;
@@ -143,8 +141,7 @@ impl Host {
     /// Kills these processes and their children, and returns when they are gone, so that their
     /// addresses and files are free. One may have ended before.
     ///
-    /// # Panics
-    /// If there is no shell.
+    /// # Panics If the shell cannot be started.
     pub(super) async fn kill(&self, those: Vec<Running>) {
         self.signal(&those.iter().collect::<Vec<_>>(), Signal::KILL).await;
         for running in those {

@@ -31,11 +31,10 @@
 //! or configures its server asks for [`AnyRedis::own_server`], [`Redis::start`] and the like. On a
 //! shared server such calls panic.
 //!
-//! # Own servers
-//! They are new and empty, listen on 127.0.0.1 only, and are gone when their value is dropped, also
-//! by a panic. After a restart a Redis is empty unless its flags say otherwise, a MongoDB holds what
-//! was in its journal, and a PostgreSQL and a MariaDB hold what was committed, unless asked for
-//! [`Durability::None`].
+//! # Own servers They are new and empty, listen on 127.0.0.1 only, and are gone when their value is
+//! dropped, also by a panic. After a restart a Redis is empty unless its flags say otherwise, a
+//! MongoDB holds what was in its journal, and a PostgreSQL and a MariaDB hold what was committed,
+//! unless asked for [`Durability::None`].
 
 mod any_mongo;
 mod any_redis;

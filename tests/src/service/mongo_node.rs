@@ -80,8 +80,8 @@ impl Server for MongoNode {
     }
 
     async fn answers(node: &Node<Self>) -> bool {
-        // The last line of its log before it accepts connections. Another server at its port would not
-        // write to this log.
+        // The last line of its log before it accepts connections. Another server at its port would
+        // not write to this log.
         node.said().contains("Waiting for connections")
     }
 }

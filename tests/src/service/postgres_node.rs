@@ -146,8 +146,8 @@ impl Node<PostgresNode> {
         made.expect("a new server makes a user and a database");
     }
 
-    /// Releases the shared memory that marks its folder as used, after its last process has ended. A
-    /// killed server leaves it behind, and the system has room for a few thousand.
+    /// Releases the shared memory that marks its folder as used, after its last process has ended.
+    /// A killed server leaves it behind, and the system has room for a few thousand.
     pub(super) fn release_memory(&self) {
         let known = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
         // The line has the key and the id of the memory.
@@ -173,7 +173,7 @@ pub(super) fn root_url(port: u16, database: &str) -> String {
     format!("postgres://{ROOT}:{PASSWORD}@127.0.0.1:{port}/{database}")
 }
 
-/// A server's answer to some statements on a connection of its own.
+/// Runs statements on a new connection and returns the response of the server.
 pub(super) async fn ask(url: &str, statements: &str) -> sqlx::Result<Answer> {
     ask_within(LOOK_WITHIN, url, statements).await
 }

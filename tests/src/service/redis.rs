@@ -88,14 +88,12 @@ impl Redis {
         Ok(format!("redis+unix://{}{}", socket.display(), password.unwrap_or_default()))
     }
 
-    /// Its answer to one command, for looking around: on a connection of its own, within two
-    /// seconds.
+    /// The response to one command, for diagnosis: on a new connection, within two seconds.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.
     ///
-    /// # Panics
-    /// If there is no word.
+    /// # Panics If `words` is empty.
     pub async fn command(&self, words: &[&str]) -> RedisResult<Value> {
         command(&self.url(), words).await
     }

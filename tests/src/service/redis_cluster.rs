@@ -110,8 +110,8 @@ impl RedisCluster {
         }
     }
 
-    /// The keys with this prefix belong to the test. A scan reads all keys of a cluster, so that they
-    /// must not stay on a shared one.
+    /// The keys with this prefix belong to the test. A scan reads all keys of a cluster, so that
+    /// they must not stay on a shared one.
     pub(super) fn claim(&self, prefix: &str) {
         self.prefixes.lock().push(prefix.to_owned());
     }
@@ -305,8 +305,7 @@ impl RedisCluster {
     /// # Errors
     /// If it refuses the command or does not answer.
     ///
-    /// # Panics
-    /// If there is no word, or if no node of ours has this port.
+    /// # Panics If `words` is empty, or if no node of the test has this port.
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
             ServerOwnership::Own(nodes) => nodes.on(port).command(words).await,
@@ -407,7 +406,7 @@ fn write_state(folder: &Path, ports: &[u16], ids: &[String], own: usize) {
         let shard = node % SHARDS.len();
         let (first, last) = SHARDS[shard];
         let myself = if node == own { "myself," } else { "" };
-        // Each primary has an epoch of its own, as an election would have given it.
+        // Each primary has a different epoch, as after an election.
         let epoch = shard + 1;
         let (role, primary, slots) = if node == shard {
             ("master", "-", format!(" {first}-{last}"))

@@ -71,7 +71,7 @@ struct Failure {
     to: Instant,
 }
 
-/// What one client saw that added to its own session until the end of the test.
+/// The results of one client, which adds to its own session until the end of the test.
 #[derive(Debug, Default)]
 struct ClientRecord {
     answered: usize,
@@ -223,7 +223,7 @@ async fn k03_workers_exit_after_a_killed_primary_and_free_the_port() {
     }
 }
 
-/// What a client saw while the demo stopped.
+/// The results of one client during the stop of the demo.
 #[derive(Debug, Default)]
 struct ClientLog {
     answered: usize,

@@ -164,8 +164,8 @@ async fn h27_superseded_id_ends_only_its_own_session(setup: &Setup) {
     renewals_during_sign_outs_leave_no_session(&demo).await;
 }
 
-/// A sign-out with an id that another request just rotated must end the session, not only return
-/// 204.
+/// A sign-out with an id that another request just rotated must end the session. The status 204
+/// alone does not suffice.
 async fn renewals_during_sign_outs_leave_no_session(demo: &tests::Demo) {
     const TRIES: usize = 1_000;
     let tries = async |first: usize| {
