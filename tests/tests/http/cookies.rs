@@ -12,7 +12,7 @@ use tests::{
 };
 
 /// The session that the demo finds for a request with these `Cookie` headers.
-pub(crate) async fn seen(demo: &Demo, headers: &[Vec<u8>]) -> Page {
+pub(crate) async fn page_for(demo: &Demo, headers: &[Vec<u8>]) -> Page {
     let request = headers
         .iter()
         .fold(Request::get("/session"), |request, header| request.cookie(header.clone()));
@@ -22,7 +22,7 @@ pub(crate) async fn seen(demo: &Demo, headers: &[Vec<u8>]) -> Page {
 }
 
 async fn is_bob(demo: &Demo, headers: &[Vec<u8>]) -> bool {
-    seen(demo, headers).await.principal.as_deref() == Some("bob")
+    page_for(demo, headers).await.principal.as_deref() == Some("bob")
 }
 
 /// The correctly signed cookie value for an id. An attacker with the key can make it.
@@ -97,7 +97,7 @@ async fn s04_s05_only_the_signed_value_is_accepted(setup: &Setup) {
     let unsigned = [format!("0.{id}"), id.to_owned(), format!("s:{id}")];
     for value in changed.iter().chain(&unsigned) {
         assert!(
-            seen(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(),
+            page_for(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(),
             "{value:?}"
         );
     }
@@ -208,11 +208,11 @@ async fn s09_similar_cookie_names_are_ignored(setup: &Setup) {
 async fn s10_s11_valid_cookie_is_found_among_other_cookies_and_junk(setup: &Setup) {
     let demo = setup.start_with(ONE).await;
     let real = demo.signed_in("bob").await.cookie_header();
-    an_attackers_hides_nothing(&demo, &real).await;
-    junk_hides_nothing(&demo, real.as_bytes()).await;
+    attacker_cookies_are_ignored(&demo, &real).await;
+    malformed_cookies_are_ignored(&demo, real.as_bytes()).await;
 }
 
-async fn an_attackers_hides_nothing(demo: &Demo, real: &str) {
+async fn attacker_cookies_are_ignored(demo: &Demo, real: &str) {
     let forged = format!("id={}", forged());
     for other in [forged, "id=".to_owned(), "id=x".to_owned(), "id=\"".to_owned()] {
         for headers in [
@@ -228,7 +228,7 @@ async fn an_attackers_hides_nothing(demo: &Demo, real: &str) {
     }
 }
 
-async fn junk_hides_nothing(demo: &Demo, real: &[u8]) {
+async fn malformed_cookies_are_ignored(demo: &Demo, real: &[u8]) {
     let many =
         (0..200).flat_map(|n| format!("cookie{n}=value{n}; ").into_bytes()).collect::<Vec<u8>>();
     let junk: [&[u8]; 9] = [
@@ -255,7 +255,7 @@ async fn junk_hides_nothing(demo: &Demo, real: &[u8]) {
         );
         assert!(
             is_bob(demo, &[neighbour.to_vec(), real.to_vec()]).await,
-            "beside: {}",
+            "next to: {}",
             neighbour.escape_ascii()
         );
     }

@@ -9,7 +9,7 @@ use tests::{
     client::{Connection, Request, send},
 };
 
-use crate::cookies::{forged, random_id, seen, signed};
+use crate::cookies::{forged, page_for, random_id, signed};
 
 on_every_shared_setup!(
     s02_10000_forged_cookies_create_no_record,
@@ -67,7 +67,7 @@ async fn s03_malformed_cookies_make_no_store_call(setup: &Setup) {
         ["   ", "../", "%", "\u{1f36a}", ";;;", "==", &long, &good[1..], &good.to_lowercase()];
     for value in more {
         assert!(
-            seen(&site.demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(),
+            page_for(&site.demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(),
             "{value:?}"
         );
     }

@@ -9,7 +9,7 @@ use tests::{
     cookie::id_of,
 };
 
-use crate::cookies::seen;
+use crate::cookies::page_for;
 
 on_every_shared_setup!(
     s06_value_signed_for_another_cookie_or_purpose_is_refused,
@@ -36,13 +36,13 @@ async fn s06_value_signed_for_another_cookie_or_purpose_is_refused(setup: &Setup
     let mut eve = secure.browser().always("X-Forwarded-Proto", "https");
     let _ = eve.login("eve").await.expect(200);
     assert_eq!(eve.page().await.principal.as_deref(), Some("eve"));
-    assert!(seen(&plain, &[format!("id={}", eve.cookie()).into_bytes()]).await.is_anonymous());
+    assert!(page_for(&plain, &[format!("id={}", eve.cookie()).into_bytes()]).await.is_anonymous());
     // A signature over the same id for another purpose.
     let id = id_of(bob.cookie());
     let key = Key::parse(KEY).expect("a strong key");
     let mac = Hmac::<sha2::Sha256>::new_from_slice(key.expose()).expect("any length");
     let bare = URL_SAFE_NO_PAD.encode(mac.chain_update(id).finalize().into_bytes());
-    assert!(seen(&plain, &[format!("id=2.{id}.{bare}").into_bytes()]).await.is_anonymous());
+    assert!(page_for(&plain, &[format!("id=2.{id}.{bare}").into_bytes()]).await.is_anonymous());
     assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
 }
 

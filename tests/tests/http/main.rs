@@ -64,7 +64,7 @@ macro_rules! on_setup {
 
 /// Makes one test of each check over the setup of the expression. The checks stop and freeze its
 /// server.
-macro_rules! with_hands_on {
+macro_rules! on_own_setup {
     ($module:ident = $setup:expr, $($check:ident),+ $(,)?) => {
         mod $module {
             use super::*;

@@ -200,11 +200,11 @@ async fn make_index(client: &Client, database: &str, keys: Document, options: In
         .expect("an administrator creates indexes");
 }
 
-with_hands_on!(
+on_own_setup!(
     mongo = Setup::own_mongo(Durability::None),
     demo_starts_while_its_servers_are_down_and_serves_later
 );
-with_hands_on!(
+on_own_setup!(
     mongo_set = Setup::own_mongo_set(Durability::None),
     demo_starts_while_its_servers_are_down_and_serves_later
 );

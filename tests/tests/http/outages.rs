@@ -14,13 +14,13 @@ const DEADLINE: &str = "1500ms";
 /// The limit for a response: the deadline, and 2 s more for a busy machine.
 const IN_TIME: Duration = Duration::from_millis(3_500);
 
-with_hands_on!(
+on_own_setup!(
     ipc = Setup::ipc_owner(),
     h18_stopped_store_gives_503_until_it_is_back,
     h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
     h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     redis = Setup::own_redis(Durability::Full),
     h18_stopped_store_gives_503_until_it_is_back,
     h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
@@ -28,7 +28,7 @@ with_hands_on!(
     h19_full_server_serves_reads_and_sign_outs,
     h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     redis_cluster = Setup::own_redis_cluster(Durability::Full),
     h18_stopped_store_gives_503_until_it_is_back,
     h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
@@ -36,35 +36,35 @@ with_hands_on!(
     h19_full_server_serves_reads_and_sign_outs,
     h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     mongo = Setup::own_mongo(Durability::Full),
     h18_stopped_store_gives_503_until_it_is_back,
     h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
     h19_read_only_store_serves_reads_and_rejects_writes,
     h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     mongo_set = Setup::own_mongo_set(Durability::Full),
     h18_stopped_store_gives_503_until_it_is_back,
     h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
     h19_set_without_a_majority_serves_reads_and_rejects_writes,
     h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     postgres = Setup::own_postgres(Durability::Full),
     h18_stopped_store_gives_503_until_it_is_back,
     h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
     h19_read_only_store_serves_reads_and_rejects_writes,
     h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     mariadb = Setup::own_mariadb(Durability::Full),
     h18_stopped_store_gives_503_until_it_is_back,
     h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
     h19_read_only_store_serves_reads_and_rejects_writes,
     h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     sqlite = Setup::own_sqlite(),
     h18_stopped_store_gives_503_until_it_is_back,
     h18_writer_killed_during_a_commit_does_not_block_others,
@@ -77,11 +77,11 @@ with_hands_on!(
 mod volatile {
     use super::*;
 
-    with_hands_on!(
+    on_own_setup!(
         redis = Setup::own_redis(Durability::None),
         h18_stopped_store_gives_503_until_it_is_back
     );
-    with_hands_on!(
+    on_own_setup!(
         mongo = Setup::own_mongo(Durability::None),
         h18_stopped_store_gives_503_until_it_is_back
     );
@@ -94,7 +94,7 @@ async fn start(setup: &Setup) -> Demo {
 }
 
 /// Expects 503 in time and an unchanged cookie. Returns the duration.
-async fn refused(browser: &mut Browser, request: Request) -> Duration {
+async fn expect_503(browser: &mut Browser, request: Request) -> Duration {
     let started = Instant::now();
     let response = browser.send(request.clone()).await;
     assert_eq!(response.status, 503, "{request:?}");
@@ -109,18 +109,21 @@ async fn longest_refusal(demo: &Demo, browser: &Browser) -> Duration {
         let (mut visitor, mut browser) = (demo.browser(), browser.clone());
         async move {
             match n % 4 {
-                0 => refused(&mut browser, Request::get("/session")).await,
-                1 => refused(&mut browser, Request::put("/session/n", "1")).await,
+                0 => expect_503(&mut browser, Request::get("/session")).await,
+                1 => expect_503(&mut browser, Request::put("/session/n", "1")).await,
                 // From a client without a cookie. A frozen server may execute a received command
                 // later. With a cookie it would change the id of that session.
-                2 => refused(&mut visitor, Request::post("/login").json(r#"{"user":"eve"}"#)).await,
-                _ => refused(&mut browser, Request::get("/devices")).await,
+                2 => {
+                    expect_503(&mut visitor, Request::post("/login").json(r#"{"user":"eve"}"#))
+                        .await
+                }
+                _ => expect_503(&mut browser, Request::get("/devices")).await,
             }
         }
     });
     let longest = futures_util::future::join_all(asked).await.into_iter().max().unwrap_or_default();
     // A write that cannot be saved is refused.
-    refused(&mut demo.browser(), Request::put("/session/n", "1")).await;
+    expect_503(&mut demo.browser(), Request::put("/session/n", "1")).await;
     longest
 }
 
@@ -133,7 +136,7 @@ async fn sessionless_routes_are_served(demo: &Demo) {
 
 /// Waits until every worker reaches the store again. Returns the time between the first and the
 /// last worker.
-async fn back(demo: &Demo, browser: &Browser) -> Duration {
+async fn until_reconnected(demo: &Demo, browser: &Browser) -> Duration {
     demo.ready().await;
     let first = Instant::now();
     wait::until("every worker to reach the store again", PATIENCE, async || {
@@ -160,7 +163,7 @@ async fn h18_stopped_store_gives_503_until_it_is_back(setup: &mut Setup) {
     sessionless_routes_are_served(&demo).await;
     let _ = browser.get("/readyz").await.expect(503);
     setup.service().restart().await;
-    let later = back(&demo, &browser).await;
+    let later = until_reconnected(&demo, &browser).await;
     let page = browser.page().await;
     match setup.service().keeps() {
         Durability::Full => assert_eq!(page.principal.as_deref(), Some("bob")),
@@ -181,7 +184,7 @@ async fn h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session(setup: &mu
     let longest = longest_refusal(&demo, &browser).await;
     sessionless_routes_are_served(&demo).await;
     setup.service().thaw().await;
-    let later = back(&demo, &browser).await;
+    let later = until_reconnected(&demo, &browser).await;
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
     println!(
         "h21: 40 requests to a frozen store, all 503 within {longest:?}, deadline {DEADLINE}; every worker back {later:?} after the first"
@@ -195,7 +198,7 @@ async fn h18_writer_killed_during_a_commit_does_not_block_others(setup: &mut Set
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
     setup.service().freeze().await;
-    refused(&mut browser, Request::get("/session")).await;
+    expect_503(&mut browser, Request::get("/session")).await;
     match setup.service() {
         Service::Sql(sql, _) => match &**sql {
             AnySql::Sqlite(sqlite) => sqlite.die().await,
@@ -207,7 +210,7 @@ async fn h18_writer_killed_during_a_commit_does_not_block_others(setup: &mut Set
             panic!("only SQLite writes in the process of the demo")
         }
     }
-    back(&demo, &browser).await;
+    until_reconnected(&demo, &browser).await;
     let page = browser.page().await;
     assert_eq!(
         (page.principal.as_deref(), page.value("n")),
@@ -238,10 +241,10 @@ async fn h19_read_only_store_serves_reads_and_rejects_writes(setup: &mut Setup) 
     let _ = browser.insert("n", "1").await.expect(204);
     setup.service().take_no_writes().await;
     for request in first_writes() {
-        refused(&mut demo.browser(), request).await;
+        expect_503(&mut demo.browser(), request).await;
     }
     for request in first_writes().into_iter().chain(writes_to_a_session()) {
-        refused(&mut browser, request).await;
+        expect_503(&mut browser, request).await;
         let page = browser.page().await;
         assert_eq!(
             (page.principal.as_deref(), page.value("n")),
@@ -258,9 +261,9 @@ async fn h19_full_server_serves_reads_and_sign_outs(setup: &mut Setup) {
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
     configure(setup, "maxmemory", "1").await;
-    refused(&mut browser, Request::put("/session/more", r#""and more""#)).await;
-    refused(&mut demo.browser(), Request::put("/session/n", "1")).await;
-    refused(&mut demo.browser(), Request::post("/login").json(r#"{"user":"eve"}"#)).await;
+    expect_503(&mut browser, Request::put("/session/more", r#""and more""#)).await;
+    expect_503(&mut demo.browser(), Request::put("/session/n", "1")).await;
+    expect_503(&mut demo.browser(), Request::post("/login").json(r#"{"user":"eve"}"#)).await;
     let before = browser.clone();
     assert!(
         browser.post("/renew").await.expect(204).set_cookie().is_some(),
@@ -300,12 +303,12 @@ async fn h19_set_without_a_majority_serves_reads_and_rejects_writes(setup: &mut 
         set.freeze(follower).await.expect("the set belongs to the test");
     }
     for request in first_writes() {
-        refused(&mut demo.browser(), request).await;
+        expect_503(&mut demo.browser(), request).await;
     }
     // The order matters. After a renewal that only the primary has, a logout with the old id must
     // not be reported as done.
     for request in first_writes().into_iter().chain(writes_to_a_session()) {
-        refused(&mut bob, request.clone()).await;
+        expect_503(&mut bob, request.clone()).await;
         let page = bob.page().await;
         let seen = (page.principal.as_deref(), page.value("n"));
         assert_eq!(
@@ -314,7 +317,7 @@ async fn h19_set_without_a_majority_serves_reads_and_rejects_writes(setup: &mut 
             "reads show no unsaved change, after {request:?}"
         );
     }
-    refused(&mut mallory, Request::post("/logout-everywhere")).await;
+    expect_503(&mut mallory, Request::post("/logout-everywhere")).await;
     assert_eq!(mallory.page().await.principal.as_deref(), Some("mallory"), "no session was ended");
     sessionless_routes_are_served(&demo).await;
     let set = replica_set(setup);
@@ -322,7 +325,7 @@ async fn h19_set_without_a_majority_serves_reads_and_rejects_writes(setup: &mut 
         set.thaw(follower).await.expect("the set belongs to the test");
     }
     set.complete().await;
-    back(&demo, &eve).await;
+    until_reconnected(&demo, &eve).await;
     assert_eq!(
         eve.page().await.value("n"),
         Some(&serde_json::json!(1)),
@@ -370,16 +373,16 @@ async fn h20_logout_during_an_outage_fails_and_a_retry_works(setup: &mut Setup) 
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().freeze().await;
-    refused(&mut browser, Request::post("/logout")).await;
+    expect_503(&mut browser, Request::post("/logout")).await;
     setup.service().thaw().await;
-    back(&demo, &browser).await;
+    until_reconnected(&demo, &browser).await;
     sign_out(&mut browser).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().stop().await;
-    refused(&mut browser, Request::post("/logout")).await;
-    refused(&mut browser, Request::post("/logout-everywhere")).await;
+    expect_503(&mut browser, Request::post("/logout")).await;
+    expect_503(&mut browser, Request::post("/logout-everywhere")).await;
     setup.service().restart().await;
-    back(&demo, &browser).await;
+    until_reconnected(&demo, &browser).await;
     if setup.service().keeps() == Durability::Full {
         assert_eq!(
             browser.page().await.principal.as_deref(),

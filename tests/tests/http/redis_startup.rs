@@ -173,11 +173,11 @@ async fn old_server_ends_the_start_with_both_versions() {
     let _ = demo.browser().get("/readyz").await.expect(200);
 }
 
-with_hands_on!(
+on_own_setup!(
     redis = Setup::own_redis(Durability::None),
     demo_starts_while_its_servers_are_down_and_serves_later
 );
-with_hands_on!(
+on_own_setup!(
     redis_cluster = Setup::own_redis_cluster(Durability::None),
     demo_starts_while_its_servers_are_down_and_serves_later
 );

@@ -21,32 +21,32 @@ on_every_setup_and_a_set!(h25_output_at_every_level_contains_no_secret);
 mod outage {
     use super::*;
 
-    with_hands_on!(ipc = Setup::ipc_owner(), h25_output_during_an_outage_contains_no_secret);
-    with_hands_on!(
+    on_own_setup!(ipc = Setup::ipc_owner(), h25_output_during_an_outage_contains_no_secret);
+    on_own_setup!(
         redis = Setup::own_redis(Durability::None),
         h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(
+    on_own_setup!(
         redis_cluster = Setup::own_redis_cluster(Durability::None),
         h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(
+    on_own_setup!(
         mongo = Setup::own_mongo(Durability::None),
         h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(
+    on_own_setup!(
         mongo_set = Setup::own_mongo_set(Durability::Full),
         h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(
+    on_own_setup!(
         postgres = Setup::own_postgres(Durability::Full),
         h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(
+    on_own_setup!(
         mariadb = Setup::own_mariadb(Durability::Full),
         h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(sqlite = Setup::own_sqlite(), h25_output_during_an_outage_contains_no_secret);
+    on_own_setup!(sqlite = Setup::own_sqlite(), h25_output_during_an_outage_contains_no_secret);
 }
 
 /// A secret value in a session.

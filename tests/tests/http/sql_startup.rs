@@ -187,7 +187,7 @@ async fn missing_privileges_end_the_start_with_a_reason() {
 async fn foreign_table_ends_the_start_with_its_name() {
     for sql in [AnySql::postgres().await, AnySql::mariadb().await, AnySql::sqlite().await] {
         let Some(sql) = sql else { continue };
-        sql.ask("CREATE TABLE visits (id int)").await.expect("it answers");
+        sql.ask("CREATE TABLE visits (id int)").await.expect("the server answers");
         let url = sql.url("table=visits");
         assert_refused(
             &run(&url).await,
@@ -223,11 +223,11 @@ async fn unreadable_file_ends_the_start_with_its_path() {
     assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"));
 }
 
-with_hands_on!(
+on_own_setup!(
     postgres = Setup::own_postgres(Durability::Full),
     demo_starts_while_its_servers_are_down_and_serves_later
 );
-with_hands_on!(
+on_own_setup!(
     mariadb = Setup::own_mariadb(Durability::Full),
     demo_starts_while_its_servers_are_down_and_serves_later
 );

@@ -225,7 +225,8 @@ async fn s22_other_user_is_refused_by_file_mode_and_by_uid() {
     let mode = fs::metadata(owner.path()).expect("the socket").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
     // All users can access the folder and run the program, so only the socket refuses them.
-    fs::set_permissions(owner.directory(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(owner.directory(), fs::Permissions::from_mode(0o755))
+        .expect("the test owns the file");
     let program = executable_copy(owner.directory());
     let as_other_user = || {
         let output = Command::new(&program)
@@ -241,7 +242,8 @@ async fn s22_other_user_is_refused_by_file_mode_and_by_uid() {
     };
     let by_mode = as_other_user();
     assert!(by_mode.starts_with("refused: Permission denied"), "{by_mode}");
-    fs::set_permissions(owner.path(), fs::Permissions::from_mode(0o666)).expect("it is ours");
+    fs::set_permissions(owner.path(), fs::Permissions::from_mode(0o666))
+        .expect("the test owns the file");
     let by_name = as_other_user();
     assert!(by_name.starts_with("closed: "), "{by_name}");
     // The handshake of the owner contains the reason. The owner sends nothing else.
@@ -263,7 +265,8 @@ async fn s22_other_user_is_refused_by_file_mode_and_by_uid() {
 fn executable_copy(folder: &Path) -> PathBuf {
     let program = folder.join("foreign_user_client");
     fs::copy(env!("CARGO_BIN_EXE_foreign_user_client"), &program).expect("it can be copied");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+        .expect("the test owns the file");
     program
 }
 
