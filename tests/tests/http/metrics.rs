@@ -134,7 +134,11 @@ async fn metrics_are_summed_over_all_workers() {
     };
     assert_is(took("count"), 200.0, "timed commits");
     assert!(took("sum") > 0.000_1, "200 commits took {} s", took("sum"));
-    assert_is(scrape.value("session_touches_skipped_total", &[]), 203.0, "extensions of a ttl");
+    assert_is(
+        scrape.value("session_touches_skipped_total", &[]),
+        203.0,
+        "skipped extensions of a ttl",
+    );
     assert_is(scrape.value("session_store_retries_total", &[("store", "ipc")]), 0.0, "retries");
     for (state, slots) in
         [("serving", 3.0), ("starting", 0.0), ("backing_off", 0.0), ("gave_up", 0.0)]
