@@ -28,7 +28,8 @@ struct Family {
 impl Scrape {
     /// Reads the metrics of this address.
     ///
-    /// # Panics If the server does not answer, or if the format is wrong.
+    /// # Panics
+    /// If the server does not answer, or if the format is wrong.
     pub async fn of(address: SocketAddr) -> Self {
         let response =
             send(address, &Request::get("/metrics")).await.expect("an answer").expect(200);

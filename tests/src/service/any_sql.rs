@@ -87,7 +87,8 @@ impl AnySql {
 
     /// The port of its server on 127.0.0.1.
     ///
-    /// # Errors If the environment names the server, or if the database is a file.
+    /// # Errors
+    /// If the environment names the server, or if the database is a file.
     pub fn port(&self) -> Result<u16, ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.port(),

@@ -25,8 +25,8 @@ const USER: &str = "app";
 /// The user id of `nobody`, who runs the server for a test of root: it refuses to run as root.
 const NOBODY: &str = "65534";
 
-/// The settings of every `postgres`: small in memory, because several run at once, and with no file in
-/// a shared folder. It hands what it acknowledges to the system, so that a killed server loses
+/// The settings of every `postgres`: small in memory, because several run at once, and with no file
+/// in a shared folder. It hands what it acknowledges to the system, so that a killed server loses
 /// nothing, and does not wait for the disk, because no test turns the machine off.
 const FLAGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
@@ -134,8 +134,9 @@ impl Node<PostgresNode> {
     /// # Panics
     /// If it refuses.
     pub(super) async fn make(&self, database: &str) {
-        // The password is not in a statement, which could be in the log that a test searches: `initdb`
-        // reads it from a file. It is faster to rename the first database than to make another.
+        // The password is not in a statement, which could be in the log that a test searches:
+        // `initdb` reads it from a file. It is faster to rename the first database than to make
+        // another.
         let statements = format!(
             "CREATE ROLE {USER} LOGIN;
              UPDATE pg_authid SET rolpassword = (SELECT rolpassword FROM pg_authid WHERE rolname = '{ROOT}') WHERE rolname = '{USER}';

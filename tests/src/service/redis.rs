@@ -18,9 +18,9 @@ use super::{
 /// The number of databases of a shared server. A scan reads only the database of its test.
 pub(super) const SHARED_DATABASES: u16 = 10_000;
 
-/// One Redis server: `redis://127.0.0.1:PORT/0`. With the flags `--requirepass PASSWORD` its URL has
-/// the password too, which has to consist of letters. After a restart it is empty, unless its flags
-/// say otherwise.
+/// One Redis server: `redis://127.0.0.1:PORT/0`. With the flags `--requirepass PASSWORD` its URL
+/// has the password too, which has to consist of letters. After a restart it is empty, unless its
+/// flags say otherwise.
 pub type Redis = Managed<RedisNode>;
 
 impl Engine for RedisNode {
@@ -93,7 +93,8 @@ impl Redis {
     /// # Errors
     /// If it refuses the command or does not answer.
     ///
-    /// # Panics If `words` is empty.
+    /// # Panics
+    /// If `words` is empty.
     pub async fn command(&self, words: &[&str]) -> RedisResult<Value> {
         command(&self.url(), words).await
     }

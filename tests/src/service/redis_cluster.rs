@@ -89,8 +89,8 @@ impl RedisCluster {
         cluster
     }
 
-    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three nodes
-    /// that were the primaries at its start.
+    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three
+    /// nodes that were the primaries at its start.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
@@ -305,7 +305,8 @@ impl RedisCluster {
     /// # Errors
     /// If it refuses the command or does not answer.
     ///
-    /// # Panics If `words` is empty, or if no node of the test has this port.
+    /// # Panics
+    /// If `words` is empty, or if no node of the test has this port.
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
             ServerOwnership::Own(nodes) => nodes.on(port).command(words).await,

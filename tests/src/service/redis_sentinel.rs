@@ -236,7 +236,8 @@ impl RedisSentinel {
     /// # Errors
     /// If it refuses the command or does not answer.
     ///
-    /// # Panics If `words` is empty, or if no node of the test has this port.
+    /// # Panics
+    /// If `words` is empty, or if no node of the test has this port.
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
             ServerOwnership::Own(nodes) => nodes.on(port).command(words).await,

@@ -33,7 +33,8 @@ pub struct Sqlite {
 impl Sqlite {
     /// A new database. It always exists: SQLite comes with its driver.
     ///
-    /// # Panics If the system has no temporary folder.
+    /// # Panics
+    /// If the system has no temporary folder.
     pub async fn start() -> Option<Self> {
         let folder = new_folder();
         let mut connection =
