@@ -1,8 +1,8 @@
 //! An application in the process of the test, for behaviour that the demo has no route for: failing
 //! handlers, panics, streams, upgrades.
 //!
-//! It listens on a real socket and answers the paths of the demo for reading and writing in the same
-//! way. Its store is that of any setup; it counts its calls and fails on request.
+//! It listens on a real socket and answers the paths of the demo for reading and writing in the
+//! same way. Its store is that of any setup; it counts its calls and fails on request.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -167,8 +167,8 @@ async fn insert(
     name: web::Path<String>,
     value: web::Json<serde_json::Value>,
 ) -> Result<HttpResponse, Error> {
-    // Reads first, as an application that depends on the old value does. So the session sees that an
-    // equal value is not a change.
+    // Reads first, as an application that depends on the old value does. So the session sees that
+    // an equal value is not a change.
     session.contains(&name).await?;
     session.insert(&name, &*value)?;
     Ok(HttpResponse::NoContent().finish())

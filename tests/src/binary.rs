@@ -12,8 +12,8 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| match env::var_os("DEMO_SERV
     None => build(),
 });
 
-/// The binary of the demo server: that of `DEMO_SERVER_BIN`, or one that is built now beside this test
-/// and in the same profile.
+/// The binary of the demo server: that of `DEMO_SERVER_BIN`, or one that is built now beside this
+/// test and in the same profile.
 #[must_use]
 pub fn demo_server() -> &'static Path {
     &BINARY

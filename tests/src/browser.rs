@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 
 use crate::{
     client::{Request, Response, send},
-    jar::{Jar, SetCookie},
+    cookie::SetCookie,
 };
 
 /// A visitor of a site.
@@ -57,7 +57,7 @@ impl Browser {
     /// The cookie's value.
     ///
     /// # Panics
-    /// If there is no cookie.
+    /// If the jar is empty.
     #[must_use]
     pub fn cookie(&self) -> &str {
         self.jar.value().expect("the browser holds a cookie")
@@ -72,7 +72,7 @@ impl Browser {
     /// The `Cookie` header it sends.
     ///
     /// # Panics
-    /// If there is no cookie.
+    /// If the jar is empty.
     #[must_use]
     pub fn cookie_header(&self) -> String {
         self.jar.header().expect("the browser holds a cookie")
@@ -103,7 +103,7 @@ impl Browser {
     /// The same, for a request that must be answered.
     ///
     /// # Panics
-    /// If there is no answer.
+    /// If the demo does not answer.
     pub async fn send(&mut self, request: Request) -> Response {
         let shown = format!("{request:?}");
         self.try_send(request).await.unwrap_or_else(|error| {
@@ -166,5 +166,35 @@ impl Page {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&serde_json::Value> {
         self.data.as_ref()?.get(name)
+    }
+}
+
+/// A cookie jar with room for one cookie.
+#[derive(Debug, Clone, Default)]
+struct Jar {
+    cookie: Option<(String, String)>,
+}
+
+impl Jar {
+    /// A jar that holds this cookie.
+    fn holding(name: &str, value: &str) -> Self {
+        Self { cookie: Some((name.to_owned(), value.to_owned())) }
+    }
+
+    /// Stores or removes the cookie of a response, as a browser does.
+    fn take_from(&mut self, response: &Response) {
+        if let Some(cookie) = response.set_cookie() {
+            self.cookie = (!cookie.removes()).then_some((cookie.name, cookie.value));
+        }
+    }
+
+    /// The `Cookie` header to send.
+    fn header(&self) -> Option<String> {
+        self.cookie.as_ref().map(|(name, value)| format!("{name}={value}"))
+    }
+
+    /// The cookie's value.
+    fn value(&self) -> Option<&str> {
+        self.cookie.as_ref().map(|(_, value)| value.as_str())
     }
 }

@@ -1,8 +1,8 @@
 //! An HTTP/1.1 client that sends exactly the bytes it is given.
 //!
-//! Attacks need header bytes that ordinary clients refuse, and tests of workers choose the connection
-//! of a request. So a [`Connection`] is one TCP connection that is kept alive, and a test that needs
-//! a pool holds several.
+//! Attacks need header bytes that ordinary clients refuse, and tests of workers choose the
+//! connection of a request. So a [`Connection`] is one TCP connection that is kept alive, and a
+//! test that needs a pool holds several.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::jar::SetCookie;
+use crate::cookie::SetCookie;
 
 /// After this long a request counts as hung. Every deadline under test is far shorter.
 pub const HUNG: Duration = Duration::from_secs(20);
@@ -205,8 +205,8 @@ impl Connection {
     /// Sends a request and reads its response.
     ///
     /// # Errors
-    /// The error of the operating system, `UnexpectedEof` if the server hangs up before the end of the
-    /// response, `TimedOut` if nothing comes for [`HUNG`].
+    /// The error of the operating system, `UnexpectedEof` if the server hangs up before the end of
+    /// the response, `TimedOut` if nothing comes for [`HUNG`].
     pub async fn send(&mut self, request: &Request) -> io::Result<Response> {
         self.write(&request.to_bytes()).await?;
         self.response(request.method).await
@@ -239,8 +239,8 @@ impl Connection {
     /// Reads until the bytes contain `text`, and returns all of them: for streams.
     ///
     /// # Errors
-    /// The error of the operating system, `UnexpectedEof` if the server hangs up before, `TimedOut` if
-    /// it does not come within `limit`.
+    /// The error of the operating system, `UnexpectedEof` if the server hangs up before, `TimedOut`
+    /// if it does not come within `limit`.
     pub async fn until(&mut self, text: &str, limit: Duration) -> io::Result<String> {
         let reading = async {
             loop {

@@ -135,7 +135,8 @@ impl Demo {
     pub async fn connections(&self, count: usize) -> Vec<Connection> {
         let mut held: Vec<(String, Connection)> = Vec::new();
         wait::until("an answer from every worker", PATIENCE, async || {
-            // Several at once, because a single connection always reaches the worker that wakes first.
+            // Several at once, because a single connection always reaches the worker that wakes
+            // first.
             let mut fresh = Vec::new();
             for _ in 0..4 * count {
                 fresh.push(Connection::open(self.address).await.expect("the demo accepts"));

@@ -100,8 +100,8 @@ impl Process {
             command.env_remove(name);
         }
         command.envs(environment.iter().copied());
-        // Processes that it leaves behind, such as a successor, become children of this process, which
-        // can then wait for them.
+        // Processes that it leaves behind, such as a successor, become children of this process,
+        // which can then wait for them.
         set_child_subreaper(Some(getpid())).expect("every process may adopt");
         let mut child = command
             .spawn()
@@ -133,8 +133,8 @@ impl Process {
         self.successor = Some(Successor { pid, handle });
     }
 
-    /// Sends it a signal. It may have ended: it stays a zombie until the test waits for it, so its id
-    /// is still its own.
+    /// Sends it a signal. It may have ended: it stays a zombie until the test waits for it, so its
+    /// id is still its own.
     pub fn signal(&self, signal: Signal) {
         let _ = match &self.successor {
             Some(successor) => pidfd_send_signal(&successor.handle, signal),
@@ -228,7 +228,8 @@ impl Drop for Process {
     }
 }
 
-/// Children of a process. They are killed when this value is dropped, even if the process has ended.
+/// Children of a process. They are killed when this value is dropped, even if the process has
+/// ended.
 #[derive(Debug)]
 pub struct Children(Vec<OwnedFd>);
 
@@ -246,7 +247,8 @@ impl Drop for Children {
             let _ = pidfd_send_signal(child, Signal::KILL);
         }
         for child in &self.0 {
-            // The handle becomes readable when the process has ended. After the limit this gives up.
+            // The handle becomes readable when the process has ended. After the limit this gives
+            // up.
             let _ = poll(&mut [PollFd::new(child, PollFlags::IN)], Some(&GONE_WITHIN));
         }
     }

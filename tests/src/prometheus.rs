@@ -29,7 +29,7 @@ impl Scrape {
     /// Reads the metrics of this address.
     ///
     /// # Panics
-    /// If there is no answer, or if its format is wrong.
+    /// If the server does not answer, or if the format is wrong.
     pub async fn of(address: SocketAddr) -> Self {
         let response =
             send(address, &Request::get("/metrics")).await.expect("an answer").expect(200);
@@ -169,7 +169,8 @@ impl Scrape {
 }
 
 impl Family {
-    /// Checks the buckets of a histogram: bounds and counts rise, and that of infinity is the total.
+    /// Checks the buckets of a histogram: bounds and counts rise, and that of infinity is the
+    /// total.
     fn check_histogram(&self, name: &str) {
         let mut spreads: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
         for ((of, labels), value) in &self.samples {

@@ -13,9 +13,9 @@ use crate::{
 
 /// A store, the server of its sessions if it needs one, and the number of processes and threads.
 ///
-/// All demos of one setup share their sessions if those are outside the demos. A new backend needs a
-/// constructor here, a variant of [`Service`] if it has a server, and a line in the macro that turns
-/// checks into tests.
+/// All demos of one setup share their sessions if those are outside the demos. A new backend needs
+/// a constructor here, a variant of [`Service`] if it has a server, and a line in the macro that
+/// turns checks into tests.
 #[derive(Debug)]
 pub struct Setup {
     /// The flags of the demo that choose it.
@@ -216,8 +216,8 @@ impl Setup {
         self.flags[1]
     }
 
-    /// The store of the demos of this setup, opened in the process of the test. If the demos keep it
-    /// in their memory, a new one in memory.
+    /// The store of the demos of this setup, opened in the process of the test. If the demos keep
+    /// it in their memory, a new one in memory.
     ///
     /// # Panics
     /// If it cannot be opened.
@@ -253,7 +253,7 @@ impl Setup {
         own.chain(url.into_iter().flatten()).chain(flags.iter().copied()).collect()
     }
 
-    /// All that the server holds of the demos; `None` if there is no server.
+    /// All data of the demos on the server; `None` for a setup without a server.
     ///
     /// # Panics
     /// If it does not answer.
@@ -268,8 +268,8 @@ impl Setup {
         }
     }
 
-    /// All that the server has written since the test began; empty if there is no server, or if the
-    /// environment names it.
+    /// All output of the server since the start of the test; empty for a setup without a server, or
+    /// if the environment names the server.
     #[must_use]
     pub fn service_output(&self) -> String {
         self.kept.as_ref().map(|(_, service)| service.output()).unwrap_or_default()
@@ -295,7 +295,8 @@ impl Setup {
     }
 }
 
-/// The server that keeps the sessions. To stop, freeze or configure it, it has to be the test's own.
+/// The server that keeps the sessions. To stop, freeze or configure it, it has to be the test's
+/// own.
 #[derive(Debug)]
 pub enum Service {
     /// The owner behind the ipc store.

@@ -201,7 +201,7 @@ fn assert_makes_a_table() {
     );
     assert!(page::text("scripts/test").contains("--package tests --bin matrix\n"));
     let mut run = Run::default();
-    assert!(run.take("        PASS [   0.010s] (1/1) tests::http edge::mongo::s15_s16_hostile_text_is_nothing_but_data"));
+    assert!(run.take("        PASS [   0.010s] (1/1) tests::http hostile_requests::mongo::s15_s16_hostile_text_is_stored_as_plain_data"));
     let table = Table::of(&run, "2026-11-26");
     assert!(
         !table.is_whole()

@@ -1,6 +1,6 @@
-//! Reads the output of a run of tests and prints it to standard error, without the output of tests
-//! that have passed. At the end it prints which line of the checklist is proved over which store. Its
-//! argument is the date of the table. It ends with 1 if a cell has failed or is missing.
+//! Reads the output of a run of tests and prints it to standard error, without the output of passed
+//! tests. At the end it prints the table of guarantees and stores. Its argument is the date of the
+//! table. It exits with 1 if a cell has failed or is missing.
 
 use std::{
     io::{self, BufRead, Write},

@@ -1,9 +1,9 @@
-//! Which line of the checklist is proved over which store: a table from the outcome of a run of
-//! tests.
+//! A table of guarantees and stores, made from the output of a run of tests.
 //!
-//! A test's name says what it proves. `edge::redis::s15_s16_hostile_text_…` is of the lines S15 and
-//! S16 and of the store `redis`: the ids stand in front of the function's name, and the store is a
-//! module on the way to it. A test without such a module is not in a cell.
+//! The name of a test contains its ids and its store.
+//! `hostile_requests::redis::s15_s16_hostile_text_…` proves S15 and S16 over the store `redis`: the
+//! function name starts with the ids, and the store is a module of the path. A test without such a
+//! module belongs to no cell.
 
 mod lines;
 mod run;

@@ -8,8 +8,8 @@ const SKIPPED: &str = "SKIPPED, ";
 /// The status of nextest for a test that still runs.
 const NOTICES: &[&str] = &["SLOW", "START", "TERMINATING"];
 
-/// Its statuses for a test that passed. `LEAK` left a process or an open pipe behind, which is not a
-/// failure.
+/// The statuses of nextest for a test that passed. `LEAK` means that the test left a process or an
+/// open pipe, which is not a failure.
 const PASSED: &[&str] = &["PASS", "LEAK", "FLAKY"];
 
 /// How a test ended.
@@ -34,12 +34,12 @@ pub struct Run {
     binary: String,
     /// The test whose output follows, if it has passed.
     passed: Option<(String, String)>,
-    /// Whether what follows is the output of tests that have passed.
+    /// Whether the following lines are output of passed tests.
     is_of_passed: bool,
 }
 
 impl Run {
-    /// Parses a line. Returns whether to show it: not if it is output of a test that has passed.
+    /// Parses a line. Returns whether to show it; the output of passed tests is hidden.
     pub fn take(&mut self, line: &str) -> bool {
         if let Some((status, binary, name)) = of_nextest(line) {
             let passed = PASSED.contains(&status);
@@ -92,7 +92,7 @@ impl Run {
         self.tests.iter().map(|((_, name), ended)| (name.as_str(), *ended))
     }
 
-    /// How many tests ended so.
+    /// The number of tests that ended this way.
     #[must_use]
     pub fn count(&self, how: Ended) -> usize {
         self.tests.values().filter(|ended| **ended == how).count()
@@ -162,7 +162,7 @@ mod tests {
 error: test run failed";
 
     #[test]
-    fn what_nextest_says_is_read_and_only_output_of_what_failed_is_seen() {
+    fn nextest_output_is_parsed_and_passed_tests_are_hidden() {
         let (tests, seen) = read(NEXTEST);
         let wanted = [
             ("ipc::h01_passes", Ended::Passed),
@@ -223,7 +223,7 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 error: 1 target failed:";
 
     #[test]
-    fn what_cargo_test_says_is_read_likewise() {
+    fn output_of_cargo_test_is_parsed() {
         let (tests, seen) = read(CARGO);
         let wanted = [
             ("ipc::h01_passes", Ended::Passed),
@@ -240,7 +240,7 @@ error: 1 target failed:";
     }
 
     #[test]
-    fn what_a_compiler_says_is_no_test() {
+    fn compiler_output_is_not_a_test() {
         let (tests, seen) = read(
             "warning: x [-W foo]\nerror[E0425]: cannot find value `s01_x` in this scope\n   Compiling tests v0.1.0 (/x)",
         );

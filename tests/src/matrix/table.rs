@@ -1,4 +1,4 @@
-//! The table, and whether it is complete.
+//! The table of guarantees and stores, and its completeness check.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -18,48 +18,48 @@ const STORES: [(&str, &str); 7] = [
     ("sqlite", "SQLite"),
 ];
 
-/// Lines that concern some stores only, those stores, and why.
+/// Lines that concern only some stores, these stores, and the reason.
 const ONLY: &[(&str, &[&str], &str)] = &[
     (
         "S22",
         &["ipc"],
-        "attacks on the socket of the process that owns the sessions; the other stores are servers of other projects",
+        "these attacks use the socket of the owner process; the other stores have no such socket",
     ),
-    ("S25", &["ipc"], "bodies are bounded before a store is asked"),
+    ("S25", &["ipc"], "bodies are bounded before the first store call"),
     (
         "S26",
         &["ipc"],
-        "the other stores are bounded by their servers, which do not tell users from visitors",
+        "the servers of the other stores set their limits and do not tell users from visitors",
     ),
-    ("S27", &["ipc"], "output of settings, which every store reads alike"),
-    ("S29", &["ipc"], "the metrics are served by the primary, not by a store"),
-    ("S30", &["ipc"], "sockets and files of this project"),
+    ("S27", &["ipc"], "the output of settings does not depend on the store"),
+    ("S29", &["ipc"], "the primary serves the metrics; no store takes part"),
+    ("S30", &["ipc"], "only this store uses a socket of this project"),
     (
         "H35",
         &["redis", "mongo"],
-        "a rotation is taken back by hand, which takes a store outside the demo; the rule is the session layer's",
+        "the test undoes a rotation in a store outside the demo; the rule belongs to the session layer",
     ),
 ];
 
-/// A line of the checklist over a store.
+/// The state of a guarantee for a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cell {
-    /// This many tests have passed, and none has failed.
+    /// This number of tests passed, and none failed.
     Passed(usize),
     /// A test has failed.
     Failed,
-    /// There is no test, or one that was skipped.
+    /// No test exists, or a test was skipped.
     Missing,
-    /// The line does not concern the store.
+    /// The guarantee does not concern the store.
     Outside,
 }
 
-/// Each line of the checklist over each store. Its text is Markdown.
+/// The cells of all guarantees and stores. `Display` prints Markdown.
 #[derive(Debug)]
 pub struct Table {
     /// When it was made.
     date: String,
-    /// Of each line of the checklist.
+    /// One row per guarantee.
     rows: [[Cell; STORES.len()]; LINES.len()],
     passed: usize,
     failed: usize,
@@ -97,8 +97,7 @@ impl Table {
         Self { date: date.to_owned(), rows, passed, failed, skipped }
     }
 
-    /// Whether every line is proved over every store that it concerns, and nothing has failed, in a
-    /// cell or elsewhere.
+    /// Whether every cell has a passed test or does not apply, and no test failed.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.failed == 0 && self.cells(Cell::Failed) + self.cells(Cell::Missing) == 0
@@ -185,7 +184,7 @@ mod tests {
         };
         let concerned = cells
             .filter(move |(line, store)| only(line).is_none_or(|stores| stores.contains(store)));
-        concerned.map(|(line, store)| format!("edge::{store}::{line}_x"))
+        concerned.map(|(line, store)| format!("hostile_requests::{store}::{line}_x"))
     }
 
     /// The cells of a line, as they are printed.
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_are_those_of_the_checklist() {
+    fn lines_have_all_ids_of_the_checklist() {
         // H26 is about a second web framework.
         let ids = (1..=25)
             .chain(27..=36)
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_which_cells_it_is_for() {
+    fn test_name_determines_the_cells() {
         let of = |name: &str| {
             proves(name)
                 .into_iter()
@@ -218,10 +217,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(
-            of("edge::redis_cluster::s15_s16_hostile_text_s17"),
+            of("hostile_requests::redis_cluster::s15_s16_hostile_text_s17"),
             ["S15 redis_cluster", "S16 redis_cluster"]
         );
-        assert_eq!(of("abuse::ipc::s22_x"), ["S22 ipc"]);
+        assert_eq!(of("socket_attacks::ipc::s22_x"), ["S22 ipc"]);
         assert_eq!(of("outages::own_redis::h18_x"), [""; 0]);
         assert_eq!(of("timing::s14_x"), [""; 0]);
         assert_eq!(of("ipc::h1_x"), [""; 0]);
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn all_cells_passed_is_whole_and_any_that_is_not_there_is_missing() {
+    fn table_with_a_missing_cell_is_incomplete() {
         let table = Table::of(&passed(all()), "2026-11-26");
         assert!(table.is_whole(), "{table}");
         let text = table.to_string();
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_failed_or_did_nothing_spoils_its_cell() {
+    fn failed_or_skipped_test_fails_its_cell() {
         let mut run = passed(all());
         assert!(run.take("        FAIL [   0.010s] (2/4) tests::http other::ipc::s15_s16_more"));
         let table = Table::of(&run, "2026-11-26");
@@ -260,11 +259,11 @@ mod tests {
         assert!(run.take("        FAIL [   0.010s] (2/4) tests::http timing::s14_in_no_cell"));
         assert!(
             !Table::of(&run, "2026-11-26").is_whole(),
-            "a failure outside of the cells is one too"
+            "a failure outside the cells also counts"
         );
 
         let mut run = passed(all().chain(["other::mongo::h18_more".to_owned()]));
-        assert!(!run.take("    SKIPPED, there is no mongo"));
+        assert!(!run.take("    SKIPPED, mongo is missing"));
         let table = Table::of(&run, "2026-11-26");
         assert!(
             !table.is_whole() && row(&table, "H18").starts_with("1 | 1 | 1 | MISSING | 1 |"),

@@ -31,7 +31,8 @@ impl AnyMongo {
         Self::server_with(&[]).await
     }
 
-    /// The same with further flags. A server that other tests use has `ttlMonitorEnabled=false` and no others.
+    /// The same with further flags. A server that other tests use has `ttlMonitorEnabled=false` and
+    /// no others.
     ///
     /// # Panics
     /// As [`Mongo::start`].

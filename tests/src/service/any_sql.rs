@@ -88,7 +88,7 @@ impl AnySql {
     /// The port of its server on 127.0.0.1.
     ///
     /// # Errors
-    /// If the environment names it, or if there is no server.
+    /// If the environment names the server, or if the database is a file.
     pub fn port(&self) -> Result<u16, ExternalServer> {
         match self {
             Self::Postgres(postgres) => postgres.port(),

@@ -2,8 +2,8 @@
 
 use std::{fmt::Display, thread};
 
-/// Waits for this at the end of a test, where nothing can be awaited. A failure is printed, and does
-/// not fail the test.
+/// Waits for this at the end of a test, where nothing can be awaited. A failure is printed, and
+/// does not fail the test.
 pub(super) fn clean_up<E: Display + Send + 'static, F: Future<Output = Result<(), E>>>(
     what: &str,
     work: impl FnOnce() -> F + Send + 'static,

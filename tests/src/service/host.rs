@@ -24,8 +24,8 @@ use super::{
 };
 use crate::process::Process;
 
-/// The first process of the container. `wait` collects the servers that ended. The container ends by
-/// itself in case a test was killed and could not remove it.
+/// The first process of the container. `wait` collects the servers that ended. The container ends
+/// by itself in case a test was killed and could not remove it.
 const CONTAINER: &str = "sleep 7200 & wait";
 
 /// The names of the users. A container gets those of this system, because some servers refuse to
@@ -94,7 +94,7 @@ impl Host {
     /// Starts one process for each shell line. The output goes to the file beside the line.
     ///
     /// # Panics
-    /// If there is no shell.
+    /// If the shell cannot be started.
     pub(super) async fn start(&self, commands: &[(String, PathBuf)]) -> Vec<Running> {
         let Some(container) = &self.container else {
             let lines = commands
@@ -120,7 +120,7 @@ impl Host {
     /// process that has ended gets none.
     ///
     /// # Panics
-    /// If there is no shell.
+    /// If the shell cannot be started.
     pub(super) async fn signal(&self, those: &[&Running], signal: Signal) {
         if those.is_empty() {
             return;
@@ -144,7 +144,7 @@ impl Host {
     /// addresses and files are free. One may have ended before.
     ///
     /// # Panics
-    /// If there is no shell.
+    /// If the shell cannot be started.
     pub(super) async fn kill(&self, those: Vec<Running>) {
         self.signal(&those.iter().collect::<Vec<_>>(), Signal::KILL).await;
         for running in those {
@@ -214,8 +214,8 @@ async fn container(image: &str, folder: &Path) -> ContainerAsync<GenericImage> {
 
 /// Runs a script in a container and returns what it printed.
 async fn run(container: &ContainerAsync<GenericImage>, script: &str) -> String {
-    // The last line is the exit code. To ask Docker for it would hold a reference that is not `Send`
-    // across an await.
+    // The last line is the exit code. To ask Docker for it would hold a reference that is not
+    // `Send` across an await.
     let lines = format!("{script}\necho \"ended $?\"");
     let mut done = container
         .exec(ExecCommand::new(["sh", "-c", &lines]))

@@ -150,7 +150,7 @@ pub(super) async fn make_database(root: &str, database: &str) -> sqlx::Result<()
     ask_within(MAKE_WITHIN, root, &statements).await.map(drop)
 }
 
-/// A server's answer to some statements on a connection of its own.
+/// Runs statements on a new connection and returns the response of the server.
 pub(super) async fn ask(url: &str, statements: &str) -> sqlx::Result<Answer> {
     ask_within(LOOK_WITHIN, url, statements).await
 }

@@ -21,8 +21,8 @@
 //!    `mariadb-install-db` on `PATH`.
 //!
 //! `TEST_SERVICES_FROM=container` or `=path` leaves only number 2 or 3. If none works, the test
-//! prints why it is skipped and gets `None`. It fails instead if `REQUIRE_SERVICES` is `all` or lists
-//! the service (`redis,redis-cluster,mongo,mongo-set,postgres,mariadb`).
+//! prints why it is skipped and gets `None`. It fails instead if `REQUIRE_SERVICES` is `all` or
+//! lists the service (`redis,redis-cluster,mongo,mongo-set,postgres,mariadb`).
 //!
 //! # Shared servers
 //! Tests of one run can share servers: [`SharedServers`] starts them, and `scripts/test` does so. A
@@ -33,9 +33,9 @@
 //!
 //! # Own servers
 //! They are new and empty, listen on 127.0.0.1 only, and are gone when their value is dropped, also
-//! by a panic. After a restart a Redis is empty unless its flags say otherwise, a MongoDB holds what
-//! was in its journal, and a PostgreSQL and a MariaDB hold what was committed, unless asked for
-//! [`Durability::None`].
+//! by a panic. After a restart a Redis is empty unless its flags say otherwise, a MongoDB holds
+//! what was in its journal, and a PostgreSQL and a MariaDB hold what was committed, unless asked
+//! for [`Durability::None`].
 
 mod any_mongo;
 mod any_redis;

@@ -28,8 +28,8 @@ const ROOT: &str = "rig";
 /// The user who may read and write one database, on a server with `--auth`.
 const USER: &str = "app";
 
-/// The flags of every `mongod`: small in memory and on disk, because several run at once, and with no
-/// file in a shared folder.
+/// The flags of every `mongod`: small in memory and on disk, because several run at once, and with
+/// no file in a shared folder.
 const FLAGS: &[&str] = &[
     "--bind_ip",
     "127.0.0.1",
@@ -80,8 +80,8 @@ impl Server for MongoNode {
     }
 
     async fn answers(node: &Node<Self>) -> bool {
-        // The last line of its log before it accepts connections. Another server at its port would not
-        // write to this log.
+        // The last line of its log before it accepts connections. Another server at its port would
+        // not write to this log.
         node.said().contains("Waiting for connections")
     }
 }

@@ -47,8 +47,8 @@ pub struct MongoSet {
 
 impl MongoSet {
     /// Starts one, new and empty, or takes the one of `TEST_MONGO_SET_URL`. `None` means that the
-    /// test has to return: it is skipped, and its output says why. It has a primary, and both others
-    /// follow.
+    /// test has to return: it is skipped, and its output says why. It has a primary, and both
+    /// others follow.
     ///
     /// # Panics
     /// If none can be had and `REQUIRE_SERVICES` asks for it, or if it does not become complete.
@@ -206,8 +206,8 @@ impl MongoSet {
         Ok(port)
     }
 
-    /// Makes the primary a secondary and returns its port. The others elect another one; this one is not a
-    /// candidate for ten seconds.
+    /// Makes the primary a secondary and returns its port. The others elect another one; this one
+    /// is not a candidate for ten seconds.
     ///
     /// # Errors
     /// If the environment names it.
@@ -324,8 +324,8 @@ impl MongoSet {
         Ok(())
     }
 
-    /// Waits until one of the members that run and are not frozen is the primary, and all others among
-    /// them have what it wrote last. Of a set that is not ours nothing is awaited.
+    /// Waits until one of the members that run and are not frozen is the primary, and all others
+    /// among them have what it wrote last. Of a set that is not ours nothing is awaited.
     ///
     /// # Panics
     /// If that does not happen.
@@ -387,9 +387,8 @@ impl MongoSet {
         Ok(client(&self.server.own()?.on(port).url()).await)
     }
 
-    /// The answer of the member on this port to one command to the database `admin`, for looking
-    /// around: on a connection of its own, within two seconds. Of a set that is not ours the
-    /// primary answers.
+    /// The answer of the member on this port to one command to the database `admin`, for diagnosis:
+    /// on a new connection, within two seconds. Of a set that is not ours the primary answers.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.

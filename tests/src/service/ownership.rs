@@ -1,4 +1,5 @@
-//! Who has started a server, and what a test may therefore do with it.
+//! The owner of a server: the test, another test, or the environment. It decides what a test may do
+//! with the server.
 
 use std::{fmt, path::PathBuf};
 
@@ -30,7 +31,7 @@ pub enum ExternalServer {
         /// The environment variable.
         variable: &'static str,
     },
-    /// There is no server: the database is a file, which the process of the test reads and writes.
+    /// The database is a file, which the process of the test reads and writes.
     File,
 }
 

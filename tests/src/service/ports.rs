@@ -20,8 +20,8 @@ pub(crate) struct Port {
     _claim: UdpSocket,
 }
 
-/// Ports that are free at this moment, as are those of the cluster buses that belong to them. Another
-/// kind of process can take one first, so the caller must be ready to try again.
+/// Ports that are free at this moment, as are those of the cluster buses that belong to them.
+/// Another kind of process can take one first, so the caller must be ready to try again.
 pub(crate) fn free(count: usize) -> Vec<Port> {
     let mut found = Vec::new();
     while found.len() < count {

@@ -25,8 +25,8 @@ const USER: &str = "app";
 /// The user id of `nobody`, who runs the server for a test of root: it refuses to run as root.
 const NOBODY: &str = "65534";
 
-/// The settings of every `postgres`: small in memory, because several run at once, and with no file in
-/// a shared folder. It hands what it acknowledges to the system, so that a killed server loses
+/// The settings of every `postgres`: small in memory, because several run at once, and with no file
+/// in a shared folder. It hands what it acknowledges to the system, so that a killed server loses
 /// nothing, and does not wait for the disk, because no test turns the machine off.
 const FLAGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
@@ -134,8 +134,9 @@ impl Node<PostgresNode> {
     /// # Panics
     /// If it refuses.
     pub(super) async fn make(&self, database: &str) {
-        // The password is not in a statement, which could be in the log that a test searches: `initdb`
-        // reads it from a file. It is faster to rename the first database than to make another.
+        // The password is not in a statement, which could be in the log that a test searches:
+        // `initdb` reads it from a file. It is faster to rename the first database than to make
+        // another.
         let statements = format!(
             "CREATE ROLE {USER} LOGIN;
              UPDATE pg_authid SET rolpassword = (SELECT rolpassword FROM pg_authid WHERE rolname = '{ROOT}') WHERE rolname = '{USER}';
@@ -146,8 +147,8 @@ impl Node<PostgresNode> {
         made.expect("a new server makes a user and a database");
     }
 
-    /// Releases the shared memory that marks its folder as used, after its last process has ended. A
-    /// killed server leaves it behind, and the system has room for a few thousand.
+    /// Releases the shared memory that marks its folder as used, after its last process has ended.
+    /// A killed server leaves it behind, and the system has room for a few thousand.
     pub(super) fn release_memory(&self) {
         let known = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
         // The line has the key and the id of the memory.
@@ -173,7 +174,7 @@ pub(super) fn root_url(port: u16, database: &str) -> String {
     format!("postgres://{ROOT}:{PASSWORD}@127.0.0.1:{port}/{database}")
 }
 
-/// A server's answer to some statements on a connection of its own.
+/// Runs statements on a new connection and returns the response of the server.
 pub(super) async fn ask(url: &str, statements: &str) -> sqlx::Result<Answer> {
     ask_within(LOOK_WITHIN, url, statements).await
 }

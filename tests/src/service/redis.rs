@@ -18,9 +18,9 @@ use super::{
 /// The number of databases of a shared server. A scan reads only the database of its test.
 pub(super) const SHARED_DATABASES: u16 = 10_000;
 
-/// One Redis server: `redis://127.0.0.1:PORT/0`. With the flags `--requirepass PASSWORD` its URL has
-/// the password too, which has to consist of letters. After a restart it is empty, unless its flags
-/// say otherwise.
+/// One Redis server: `redis://127.0.0.1:PORT/0`. With the flags `--requirepass PASSWORD` its URL
+/// has the password too, which has to consist of letters. After a restart it is empty, unless its
+/// flags say otherwise.
 pub type Redis = Managed<RedisNode>;
 
 impl Engine for RedisNode {
@@ -88,14 +88,13 @@ impl Redis {
         Ok(format!("redis+unix://{}{}", socket.display(), password.unwrap_or_default()))
     }
 
-    /// Its answer to one command, for looking around: on a connection of its own, within two
-    /// seconds.
+    /// The response to one command, for diagnosis: on a new connection, within two seconds.
     ///
     /// # Errors
     /// If it refuses the command or does not answer.
     ///
     /// # Panics
-    /// If there is no word.
+    /// If `words` is empty.
     pub async fn command(&self, words: &[&str]) -> RedisResult<Value> {
         command(&self.url(), words).await
     }

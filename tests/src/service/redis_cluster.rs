@@ -89,8 +89,8 @@ impl RedisCluster {
         cluster
     }
 
-    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three nodes
-    /// that were the primaries at its start.
+    /// Its URL: `redis-cluster://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`, with the three
+    /// nodes that were the primaries at its start.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.server {
@@ -110,8 +110,8 @@ impl RedisCluster {
         }
     }
 
-    /// The keys with this prefix belong to the test. A scan reads all keys of a cluster, so that they
-    /// must not stay on a shared one.
+    /// The keys with this prefix belong to the test. A scan reads all keys of a cluster, so that
+    /// they must not stay on a shared one.
     pub(super) fn claim(&self, prefix: &str) {
         self.prefixes.lock().push(prefix.to_owned());
     }
@@ -306,7 +306,7 @@ impl RedisCluster {
     /// If it refuses the command or does not answer.
     ///
     /// # Panics
-    /// If there is no word, or if no node of ours has this port.
+    /// If `words` is empty, or if no node of the test has this port.
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
             ServerOwnership::Own(nodes) => nodes.on(port).command(words).await,
@@ -407,7 +407,7 @@ fn write_state(folder: &Path, ports: &[u16], ids: &[String], own: usize) {
         let shard = node % SHARDS.len();
         let (first, last) = SHARDS[shard];
         let myself = if node == own { "myself," } else { "" };
-        // Each primary has an epoch of its own, as an election would have given it.
+        // Each primary has a different epoch, as after an election.
         let epoch = shard + 1;
         let (role, primary, slots) = if node == shard {
             ("master", "-", format!(" {first}-{last}"))

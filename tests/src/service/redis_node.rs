@@ -69,7 +69,7 @@ impl Node<RedisNode> {
         info(&self.url(), section, name).await
     }
 
-    /// The answer to one command on a connection of its own.
+    /// Sends one command on a new connection and returns the response.
     pub(super) async fn command<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
         command(&self.url(), words).await
     }
@@ -107,7 +107,7 @@ pub(super) async fn product(url: &str) -> RedisResult<String> {
     Ok(format!("valkey {valkey}"))
 }
 
-/// A server's answer to one command on a connection of its own.
+/// Sends one command on a new connection and returns the response of the server.
 pub(super) async fn command<T: FromRedisValue>(url: &str, words: &[&str]) -> RedisResult<T> {
     let mut connection = connect(url).await?;
     let (name, arguments) = words.split_first().expect("a command has a name");

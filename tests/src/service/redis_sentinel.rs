@@ -33,8 +33,8 @@ pub struct RedisSentinel {
 
 impl RedisSentinel {
     /// Starts one, new and empty, or takes the one of `TEST_REDIS_SENTINEL_URL`. `None` means that
-    /// the test has to return: it is skipped, and its output says why. The sentinels know each other
-    /// and both replicas, and could promote one.
+    /// the test has to return: it is skipped, and its output says why. The sentinels know each
+    /// other and both replicas, and could promote one.
     ///
     /// # Panics
     /// If none can be had and `REQUIRE_SERVICES` asks for it, or if it does not become complete.
@@ -237,7 +237,7 @@ impl RedisSentinel {
     /// If it refuses the command or does not answer.
     ///
     /// # Panics
-    /// If there is no word, or if no node of ours has this port.
+    /// If `words` is empty, or if no node of the test has this port.
     pub async fn command(&self, port: u16, words: &[&str]) -> RedisResult<Value> {
         match &self.server {
             ServerOwnership::Own(nodes) => nodes.on(port).command(words).await,
@@ -269,8 +269,8 @@ impl RedisSentinel {
     }
 }
 
-/// Starts six processes that know each other from the start: sentinels find in their files what they
-/// would need seconds to tell each other.
+/// Starts six processes that know each other from the start: sentinels find in their files what
+/// they would need seconds to tell each other.
 async fn start(origin: &Origin, flags: &[&str]) -> Nodes<RedisNode> {
     Nodes::start(&REDIS_SENTINEL, origin, 2 * DATA_NODES, |_, ports| {
         let (data, sentinels) = ports.split_at(DATA_NODES);

@@ -46,8 +46,8 @@ impl Answer {
     }
 }
 
-/// All rows of all tables, which `ask` reads. `names` is the statement that gives the quoted names of
-/// the tables.
+/// All rows of all tables, which `ask` reads. `names` is the statement that gives the quoted names
+/// of the tables.
 pub(super) async fn dump(
     names: &str,
     ask: impl AsyncFn(&str) -> sqlx::Result<Answer>,

@@ -19,10 +19,10 @@ const TABLES: &str =
 /// One SQLite database: a file in a temporary folder, which is made when something is written
 /// there. Dropping it removes it.
 ///
-/// It has no server. A failing disk replaces a stopped server: each read and write is an I/O error at
-/// once. A process that stops in the middle of a commit replaces a frozen server: each read and write
-/// waits. The test does both to the files, and removes them without a trace. The database has to
-/// exist. It gets a write-ahead log (`WAL`), as stores have it.
+/// It has no server. A failing disk replaces a stopped server: each read and write is an I/O error
+/// at once. A process that stops in the middle of a commit replaces a frozen server: each read and
+/// write waits. The test does both to the files, and removes them without a trace. The database has
+/// to exist. It gets a write-ahead log (`WAL`), as stores have it.
 #[derive(Debug)]
 pub struct Sqlite {
     folder: TempDir,
@@ -34,7 +34,7 @@ impl Sqlite {
     /// A new database. It always exists: SQLite comes with its driver.
     ///
     /// # Panics
-    /// If there is no temporary folder.
+    /// If the system has no temporary folder.
     pub async fn start() -> Option<Self> {
         let folder = new_folder();
         let mut connection =

@@ -1,5 +1,5 @@
-//! What makes a database of SQLite fail. There is no server to stop or to freeze; its files are all
-//! there is.
+//! Faults of an SQLite database. It has no server to stop or freeze, so the faults apply to its
+//! files.
 
 use std::{
     fs::{File, OpenOptions},
@@ -28,8 +28,8 @@ pub(super) enum Fault {
     Cut {
         log: PathBuf,
         content: Vec<u8>,
-        /// Keeps the database open, so that nobody else is the last to close it, and none the first
-        /// to open it: those put the log in order.
+        /// Keeps the database open. The first process that opens a database, and the last that
+        /// closes it, would change the log.
         _open: SqliteConnection,
     },
     /// A process that stands still in the middle of a commit, with the lock of writers and one of

@@ -17,8 +17,8 @@ use super::url::hosts_of;
 pub type RoundTrip = Vec<String>;
 
 /// A proxy in front of a server, which forwards everything and records the commands. Unlike the
-/// counters of the server it leaves out other clients and the commands of scripts, and it sees which
-/// commands were sent together.
+/// counters of the server it leaves out other clients and the commands of scripts, and it sees
+/// which commands were sent together.
 #[derive(Debug)]
 pub struct Tap {
     url: String,
@@ -49,8 +49,8 @@ impl Tap {
         &self.url
     }
 
-    /// The round trips since the last call of this. They are exact as long as a connection sends one
-    /// request at a time.
+    /// The round trips since the last call of this. They are exact as long as a connection sends
+    /// one request at a time.
     #[must_use]
     pub fn heard(&self) -> Vec<RoundTrip> {
         std::mem::take(&mut *lock(&self.heard))

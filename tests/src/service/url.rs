@@ -21,7 +21,7 @@ pub(super) fn own_sql_database() -> String {
     format!("test_{:016x}", fastrand::u64(..))
 }
 
-/// A URL with this database in place of its own.
+/// A URL with its database replaced by this one.
 pub(super) fn with_database(url: &str, database: &str) -> String {
     let (front, settings) = url
         .split_once('?')
@@ -39,15 +39,15 @@ pub(super) fn with_settings(url: String, settings: &str) -> String {
     format!("{url}{}{settings}", if url.contains('?') { '&' } else { '?' })
 }
 
-/// A name for a database of MongoDB that no other test has. It begins with the database of this URL,
-/// or with `test`.
+/// A name for a database of MongoDB that no other test has. It begins with the database of this
+/// URL, or with `test`.
 pub(super) fn mongo_database_like(url: &str) -> String {
     let (_, database, _) = mongo_parts(url);
     let name = if database.is_empty() { "test" } else { database };
     format!("{name}-{:016x}", fastrand::u64(..))
 }
 
-/// A URL of MongoDB with this database in place of its own.
+/// A URL of MongoDB with its database replaced by this one.
 pub(super) fn with_mongo_database(url: &str, own: &str) -> String {
     let (front, database, settings) = mongo_parts(url);
     let mut settings: Vec<_> =

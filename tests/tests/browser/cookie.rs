@@ -1,4 +1,4 @@
-//! S17: what the browser makes of the session's cookie.
+//! S17: how the browser treats the session cookie.
 
 use crate::rig::{Rig, principal, send};
 
@@ -15,7 +15,7 @@ async fn s17_browser_keeps_the_cookie_from_scripts_and_plain_http() {
         (cookie.domain.as_str(), cookie.path.as_str(), cookie.expiry),
         ("site.test", "/", None)
     );
-    // A cookie of the page itself shows that the page sees cookies at all.
+    // A cookie that the script sets shows that scripts can read cookies.
     let seen: String = browser.run("document.cookie = 'own=1'; return document.cookie;", ()).await;
     assert_eq!(seen, "own=1");
     browser.open(&rig.nginx.plain()).await;
@@ -27,7 +27,7 @@ async fn s17_browser_keeps_the_cookie_from_scripts_and_plain_http() {
         of_the_page.map(|access| access.cookie.clone()).collect::<Vec<_>>()
     };
     println!(
-        "s17: a cookie went along: over http {:?}, over https {:?}",
+        "s17: the browser sent a cookie: over http {:?}, over https {:?}",
         sent("http"),
         sent("https")
     );
@@ -37,7 +37,7 @@ async fn s17_browser_keeps_the_cookie_from_scripts_and_plain_http() {
     assert_eq!(send(&browser, "POST", "/logout", None).await.0, 204);
     assert!(
         browser.cookies().await.iter().all(|cookie| cookie.name == "own"),
-        "the sign-out has removed the cookie"
+        "the sign-out removed the cookie"
     );
     browser.close().await;
 }

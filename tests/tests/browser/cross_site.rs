@@ -1,4 +1,4 @@
-//! S21 and S24: pages of other origins that act on the site.
+//! S21 and S24: requests of pages of other origins.
 
 use tests::{
     PATIENCE, Page,
@@ -19,13 +19,12 @@ const ROUTES: [&str; 7] = [
     "/logout-everywhere",
 ];
 
-/// A text that the demo reads as a sign-in. A form sends it as `text/plain`, with `=` between its
-/// name and its value.
+/// The body of a sign-in. A form sends it as `text/plain`, with `=` between name and value.
 const LOGIN: [&str; 2] = [r#"{"user":"mallory","label":""#, r#""}"#];
 
-/// Posts forms, sends with `fetch`, and opens a WebSocket. Each form has a frame for its answer, so
-/// that the page stays. The script does not wait for the frames: one whose answer is 204 never
-/// reports that it has loaded.
+/// Posts forms, sends requests with `fetch`, and opens a WebSocket. Each form has a frame for its
+/// response, so that the page stays. The script does not wait for the frames, because a frame with
+/// status 204 never reports that it has loaded.
 const ATTACK: &str = r#"
 const post = (target, name, value) => {
     const frame = document.createElement("iframe");
@@ -52,7 +51,8 @@ await send("/login", input.login.join("="));
 return await connect("/");
 "#;
 
-/// Posts a form as a navigation of the whole window: to such an answer a browser sets cookies.
+/// Posts a form as a navigation of the whole window. The browser accepts cookies of such a
+/// response.
 const NAVIGATE: &str = r#"
 const form = document.createElement("form");
 Object.assign(form, { method: "post", action: input.site + "/login", enctype: "text/plain" });
@@ -63,10 +63,10 @@ document.body.append(form);
 setTimeout(() => form.submit(), 0);
 "#;
 
-/// Forms and `fetch` on every route, both for a sign-in, one WebSocket and one navigation.
+/// A form and a `fetch` for each route and for the sign-in, one WebSocket and one navigation.
 const REQUESTS: usize = 2 * ROUTES.len() + 2 + 1 + 1;
 
-/// What the attacks must not change.
+/// The state that the attacks must not change.
 #[derive(Debug, PartialEq)]
 struct State {
     principal: Option<String>,
@@ -85,20 +85,20 @@ impl State {
     }
 }
 
-/// Attacks from a page of this host. The requests that arrived.
+/// Attacks from a page of this host. Returns the requests that arrived.
 async fn attack(browser: &Chromium, nginx: &Nginx, host: &str) -> Vec<Access> {
     let origin = nginx.origin(host);
     let input = serde_json::json!({ "site": nginx.site(), "routes": ROUTES, "login": LOGIN });
     browser.open(&origin).await;
     let connected: bool = browser.run(ATTACK, &input).await;
     assert!(!connected, "{host}: a WebSocket was opened");
-    // A navigation would end the forms that are under way.
+    // A navigation would cancel the pending forms.
     let _ = arrived(nginx, 0, &origin, REQUESTS - 1).await;
     let () = browser.run(NAVIGATE, &input).await;
     arrived(nginx, 0, &origin, REQUESTS).await
 }
 
-/// Waits until so many requests with this `Origin` have ended since there were `before` lines in
+/// Waits until `count` requests with this `Origin` have ended. Skips the first `before` lines of
 /// the access log.
 async fn arrived(nginx: &Nginx, before: usize, origin: &str, count: usize) -> Vec<Access> {
     wait::until("the requests of a page", PATIENCE, async || {
@@ -110,14 +110,14 @@ async fn arrived(nginx: &Nginx, before: usize, origin: &str, count: usize) -> Ve
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s21_s24_a_cross_site_post_changes_nothing() {
+async fn s21_s24_cross_site_requests_of_a_page_change_nothing() {
     let Some(rig) = Rig::start(&[]).await else { return };
     let (browser, other) = (rig.signed_in("bob").await, rig.signed_in("bob").await);
     assert_eq!(send(&browser, "POST", "/session/n/add", None).await, (200, "1".to_owned()));
     let before = State::of(&browser).await;
     assert_eq!((before.principal.as_deref(), before.devices.len()), (Some("bob"), 2));
-    // The browser sends no cookie with requests of another site. It sends one with those of the
-    // same site, where only the origin protects.
+    // The browser sends no cookie with requests of another site. It sends the cookie with requests
+    // of the same site, so only the check of the origin protects there.
     for (host, cookie) in [("evil.test", "no"), ("sub.site.test", "yes")] {
         let arrived = attack(&browser, &rig.nginx, host).await;
         let refused = arrived.iter().filter(|access| access.status == "403").count();
@@ -142,14 +142,14 @@ async fn s21_s24_a_cross_site_post_changes_nothing() {
     other.close().await;
 }
 
-/// The same requests from a page of the site itself have an effect, so the refusals above are not
-/// those of a broken attack.
+/// The same requests from a page of the site itself have an effect. This shows that the attack
+/// script works.
 async fn works_from_the_site(rig: &Rig, browser: &Chromium) {
     let origin = rig.nginx.site();
     let before = rig.nginx.accesses().len();
     let input = serde_json::json!({ "site": origin, "routes": ["/session/n/add"], "login": LOGIN });
     let _: bool = browser.run(ATTACK, &input).await;
-    // Two adds, two sign-ins and a WebSocket, to which the route answers with a text.
+    // Two adds, two sign-ins and a WebSocket request, which gets a text response.
     let own = arrived(&rig.nginx, before, &origin, 5).await;
     let answered: Vec<_> = own.iter().map(|access| access.status.as_str()).collect();
     println!("s21: the site's own page: {answered:?}");

@@ -1,11 +1,11 @@
 //! H30: two browsers of one user.
 
-use tests::jar::{key_of, secret_of};
+use tests::cookie::{key_of, secret_of};
 
 use crate::rig::{Rig, cookie, devices, page, principal, send};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h30_a_device_that_renewed_meanwhile_can_be_ended() {
+async fn h30_device_with_a_renewed_id_can_be_signed_out() {
     let Some(rig) = Rig::start(&[]).await else { return };
     let (first, other) = (rig.signed_in("bob").await, rig.signed_in("bob").await);
     let listed = devices(&first).await;
@@ -16,7 +16,7 @@ async fn h30_a_device_that_renewed_meanwhile_can_be_ended() {
     let after = cookie(&other).await;
     assert!(
         key_of(&before) == key_of(&after) && secret_of(&before) != secret_of(&after),
-        "the browser keeps the renewed id"
+        "the browser stores the renewed id"
     );
     assert_eq!(principal(&other).await.as_deref(), Some("bob"));
     assert_eq!(send(&first, "DELETE", &format!("/devices/{handle}"), None).await.0, 204);
@@ -24,7 +24,7 @@ async fn h30_a_device_that_renewed_meanwhile_can_be_ended() {
     assert_eq!(principal(&first).await.as_deref(), Some("bob"));
     let left = devices(&first).await;
     println!(
-        "h30: {} devices before, {} after one that had renewed was ended",
+        "h30: {} devices before, {} after the end of one with a renewed id",
         listed.len(),
         left.len()
     );

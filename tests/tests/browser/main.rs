@@ -1,10 +1,7 @@
-//! The behaviours of the checklist that depend on what a browser does, in Chromium, over TLS and
-//! HTTP/2 through nginx, over four workers.
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot do its part fails and says what it could not do"
-)]
-#![expect(clippy::print_stdout, reason = "the figures that a test measured, for --nocapture")]
+//! The guarantees that depend on a browser: Chromium over TLS and HTTP/2, through nginx, with four
+//! workers.
+#![expect(clippy::expect_used, reason = "a test that cannot continue fails with a message")]
+#![expect(clippy::print_stdout, reason = "tests print their measurements")]
 
 mod cookie;
 mod cross_site;

@@ -1,4 +1,4 @@
-//! H27 and H28: a page that renews its session beside other requests.
+//! H27 and H28: a page that renews its session during other requests.
 
 use serde::Deserialize;
 use tests::chromium::{Chromium, Nginx};
@@ -8,14 +8,14 @@ use crate::rig::{Rig, page};
 const ROUNDS: usize = 100;
 const PARALLEL: usize = 20;
 
-/// How many rounds one call of the script does. A call has a time limit.
+/// The number of rounds per call of the script. A call has a time limit.
 const AT_ONCE: usize = 10;
 
-/// How many rounds show that reads arrive with a superseded id.
+/// The number of rounds that show that reads arrive with a superseded id.
 const WITHOUT_GRACE: usize = 10;
 
-/// Sends a renewal among 20 equal requests at the same moment, at another place among them in each
-/// round. Then looks whether the user is still signed in, and signs in again if not.
+/// Sends a renewal and 20 equal requests at the same time, in each round at another position. Then
+/// checks whether the user is still signed in, and signs in again if not.
 const ROUND: &str = r#"
 const status = async (method, target) => (await fetch(target, { method, cache: "no-store" })).status;
 const user = async () => (await (await fetch("/session", { cache: "no-store" })).json()).principal;
@@ -44,7 +44,7 @@ return rounds;
 struct Round<A> {
     /// The status of the renewal.
     renewed: u16,
-    /// Of each other request, what it answered.
+    /// The response to each other request.
     answers: Vec<A>,
     /// Whether the user was still signed in afterwards.
     signed_in: bool,
@@ -67,7 +67,7 @@ async fn rounds<A: serde::de::DeserializeOwned>(
     done
 }
 
-/// The page's requests were parallel streams of one connection.
+/// Checks that the requests of the page were parallel HTTP/2 streams.
 fn used_http_2(nginx: &Nginx) {
     let accesses = nginx.accesses();
     let connections: std::collections::HashSet<_> =
@@ -77,7 +77,7 @@ fn used_http_2(nginx: &Nginx) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h27_h28_renewal_beside_parallel_adds_never_signs_out() {
+async fn h27_h28_renewal_during_parallel_adds_never_signs_out() {
     let Some(rig) = Rig::start(&[]).await else { return };
     let browser = rig.signed_in("bob").await;
     let rounds: Vec<Round<u16>> = rounds(&browser, "add", ROUNDS, false).await;
@@ -89,22 +89,19 @@ async fn h27_h28_renewal_beside_parallel_adds_never_signs_out() {
     let sign_outs = rounds.iter().filter(|round| !round.signed_in).count();
     let n = page(&browser).await.value("n").cloned();
     println!(
-        "h27: {renewed} of {ROUNDS} renewals beside {PARALLEL} adds each: {sign_outs} sign-outs; {added} adds answered 200 and {conflicts} answered 409; the sum is {n:?}"
+        "h27: {renewed} of {ROUNDS} renewals during {PARALLEL} adds each: {sign_outs} sign-outs; {added} adds got 200 and {conflicts} got 409; the sum is {n:?}"
     );
     used_http_2(&rig.nginx);
     assert_eq!(sign_outs, 0, "of {ROUNDS}");
     assert_eq!(renewed, ROUNDS);
     assert_eq!(added + conflicts, ROUNDS * PARALLEL, "{rounds:?}");
     assert_eq!(n, Some(added.into()));
-    assert!(
-        conflicts > 0,
-        "no add came after a renewal with the id from before it, so this proves nothing"
-    );
+    assert!(conflicts > 0, "no add arrived with a superseded id, so the test proves nothing");
     browser.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h28_reads_beside_a_renewal_are_signed_in() {
+async fn h28_reads_during_a_renewal_are_signed_in() {
     let Some(rig) = Rig::start(&[]).await else { return };
     let browser = rig.signed_in("bob").await;
     let anonymous = |rounds: &[Round<Option<String>>]| {
@@ -116,12 +113,11 @@ async fn h28_reads_beside_a_renewal_are_signed_in() {
             .count()
     };
     let with = anonymous(&rounds(&browser, "read", ROUNDS, false).await);
-    println!("h28: {ROUNDS} renewals beside {PARALLEL} reads each: {with} reads were anonymous");
+    println!("h28: {ROUNDS} renewals during {PARALLEL} reads each: {with} reads were anonymous");
     used_http_2(&rig.nginx);
     browser.close().await;
     drop(rig);
-    // The same without a grace shows how many of the reads arrive with the id from before the
-    // renewal.
+    // The same test without a grace shows the number of reads that arrive with the superseded id.
     let Some(rig) = Rig::start(&["--rotation-grace", "0s"]).await else { return };
     let browser = rig.signed_in("bob").await;
     let without = anonymous(&rounds(&browser, "read", WITHOUT_GRACE, true).await);
@@ -130,9 +126,6 @@ async fn h28_reads_beside_a_renewal_are_signed_in() {
         WITHOUT_GRACE * PARALLEL
     );
     assert_eq!(with, 0, "of {}", ROUNDS * PARALLEL);
-    assert!(
-        without > 0,
-        "no read came after a renewal with the id from before it, so this proves nothing"
-    );
+    assert!(without > 0, "no read arrived with a superseded id, so the test proves nothing");
     browser.close().await;
 }

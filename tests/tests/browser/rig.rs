@@ -1,4 +1,4 @@
-//! What each test starts: a demo of four workers, nginx in front of it, and a driver of browsers.
+//! The fixture of each test: a demo with four workers, nginx in front of it, and ChromeDriver.
 
 use serde::Deserialize;
 use tests::{
@@ -6,8 +6,8 @@ use tests::{
     chromium::{ChromeDriver, Chromium, Nginx, Programs},
 };
 
-/// Four workers, whose sessions the primary owns, behind a proxy that speaks TLS. The deadline is
-/// long because no test here is about a store that is late, and a browser keeps the machine busy.
+/// Four workers with the sessions in the primary, behind a TLS proxy. The deadline is long, because
+/// a browser keeps the machine busy.
 const FLAGS: [&str; 8] = [
     "--cookie",
     "secure",
@@ -19,7 +19,7 @@ const FLAGS: [&str; 8] = [
     "10s",
 ];
 
-/// A site and a driver. Dropping it ends both.
+/// A site and a browser driver. Dropping it ends both.
 pub(crate) struct Rig {
     driver: ChromeDriver,
     pub(crate) nginx: Nginx,
@@ -27,8 +27,8 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// Starts one whose demo has these further flags. `None` if a program is missing: the test's
-    /// output says which.
+    /// Starts the site with these additional flags. Returns `None` if a program is missing; the
+    /// output names it.
     pub(crate) async fn start(flags: &[&str]) -> Option<Self> {
         let programs = Programs::find()?;
         let demo = Demo::start(&[&FLAGS, flags].concat()).await;
@@ -44,7 +44,7 @@ impl Rig {
         browser
     }
 
-    /// The same, and its user has signed in.
+    /// The same with a signed-in user.
     pub(crate) async fn signed_in(&self, user: &str) -> Chromium {
         let browser = self.browser().await;
         assert_eq!(
@@ -56,7 +56,7 @@ impl Rig {
     }
 }
 
-/// Lets the page send a request to its own origin. The answer's status and text.
+/// Lets the page send a request to its own origin. Returns the status and the text of the response.
 pub(crate) async fn send(
     browser: &Chromium,
     method: &str,
@@ -68,7 +68,7 @@ pub(crate) async fn send(
     browser.run(script, (method, target, body)).await
 }
 
-/// What `GET /session` shows to the page.
+/// The response to `GET /session` of the page.
 pub(crate) async fn page(browser: &Chromium) -> tests::Page {
     let (status, text) = send(browser, "GET", "/session", None).await;
     assert_eq!(status, 200, "{text}");
@@ -83,7 +83,7 @@ pub(crate) struct Device {
     pub(crate) current: bool,
 }
 
-/// The devices of the page's user.
+/// The devices of the signed-in user.
 pub(crate) async fn devices(browser: &Chromium) -> Vec<Device> {
     let (status, text) = send(browser, "GET", "/devices", None).await;
     assert_eq!(status, 200, "{text}");

@@ -1,4 +1,4 @@
-//! K01 to K04 and K15: worker processes come and go, and the port, seen over HTTP.
+//! K01 to K04 and K15: death and replacement of workers, stops, and the port, over HTTP.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,7 +27,7 @@ async fn k01_all_workers_serve_one_port() {
     let demo = Demo::start(&["--workers", "4"]).await;
     let address = demo.address;
     let mut shares: HashMap<String, usize> = HashMap::new();
-    // Which worker takes a connection is the kernel's choice, so a little load may leave one out.
+    // The kernel chooses the worker of a connection. Under low load a worker may get none.
     for _ in 0..5 {
         let clients = (0..32).map(|_| {
             tokio::spawn(async move {
@@ -58,22 +58,22 @@ async fn k01_all_workers_serve_one_port() {
         shares.keys().filter_map(|worker| Some(worker.split_once('/')?.1.to_owned())).collect();
     let children: HashSet<String> =
         demo.workers().iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
-    assert_eq!(pids, children, "X-Worker names the real processes");
+    assert_eq!(pids, children, "X-Worker names the worker processes");
 }
 
-/// How a request that got no answer went.
+/// A request without a response.
 #[derive(Debug, Clone)]
 struct Failure {
-    /// What kind of end it was.
+    /// The text of the error.
     error: String,
     hung: bool,
     from: Instant,
     to: Instant,
 }
 
-/// A visitor who adds to a session of his own until it is over.
+/// The results of one client, which adds to its own session until the end of the test.
 #[derive(Debug, Default)]
-struct Visit {
+struct ClientRecord {
     answered: usize,
     failures: Vec<Failure>,
     refused: Vec<u16>,
@@ -82,21 +82,21 @@ struct Visit {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
+async fn k02_killed_workers_are_replaced_and_lose_only_active_requests() {
     const LASTING: Duration = Duration::from_secs(6);
     let demo = Demo::start(&["--workers", "4"]).await;
     let over = Arc::new(AtomicBool::new(false));
-    let mut visitors = Vec::new();
+    let mut clients = Vec::new();
     for n in 0..20 {
         let (over, browser, address) =
             (Arc::clone(&over), demo.signed_in(&format!("user{n}")).await, demo.address);
-        visitors.push(tokio::spawn(async move {
-            let mut visit = Visit::default();
+        clients.push(tokio::spawn(async move {
+            let mut record = ClientRecord::default();
             let mut kept: Option<Connection> = None;
             let request = browser.dress(Request::post("/session/n/add?by=1"));
             while !over.load(Relaxed) {
                 let from = Instant::now();
-                // Half of the visitors keep their connection, half take a new one for each request.
+                // Half of the clients keep their connection. The others open one for each request.
                 let sent = async {
                     let mut connection = match kept.take() {
                         Some(connection) => connection,
@@ -107,15 +107,15 @@ async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
                 };
                 match sent.await {
                     Ok((connection, response)) => {
-                        visit.answered += usize::from(response.status == 200);
+                        record.answered += usize::from(response.status == 200);
                         if response.status != 200 {
-                            visit.refused.push(response.status);
+                            record.refused.push(response.status);
                         }
                         kept = (n % 2 == 0 && !response.closes()).then_some(connection);
                     }
                     Err(error) => {
                         let hung = error.kind() == io::ErrorKind::TimedOut;
-                        visit.failures.push(Failure {
+                        record.failures.push(Failure {
                             error: error.to_string(),
                             hung,
                             from,
@@ -123,10 +123,10 @@ async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
                         });
                     }
                 }
-                visit.longest = visit.longest.max(from.elapsed());
+                record.longest = record.longest.max(from.elapsed());
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            (visit, browser)
+            (record, browser)
         }));
     }
     let started = Instant::now();
@@ -140,28 +140,28 @@ async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
         }
     }
     over.store(true, Relaxed);
-    let mut visits = Vec::new();
-    for (n, visitor) in visitors.into_iter().enumerate() {
-        let (mut visit, mut browser) = visitor.await.expect("no panic");
-        visit.held = wait::until("the session after the kills", PATIENCE, async || {
+    let mut records = Vec::new();
+    for (n, client) in clients.into_iter().enumerate() {
+        let (mut record, mut browser) = client.await.expect("no panic");
+        record.held = wait::until("the session after the kills", PATIENCE, async || {
             let response = browser
                 .try_send(Request::get("/session"))
                 .await
                 .ok()
                 .filter(|response| response.status == 200)?;
             let page: tests::Page = response.json();
-            assert_eq!(page.principal, Some(format!("user{n}")), "the session lives");
+            assert_eq!(page.principal, Some(format!("user{n}")), "the session still exists");
             page.value("n").and_then(serde_json::Value::as_u64)?.try_into().ok()
         })
         .await;
-        visits.push(visit);
+        records.push(record);
     }
     let back = Instant::now();
     wait::until_true("four workers again", PATIENCE, || demo.workers().len() == 4).await;
     drop(demo.connections(4).await);
-    let failures: Vec<_> = visits.iter().flat_map(|visit| visit.failures.clone()).collect();
-    let answered: usize = visits.iter().map(|visit| visit.answered).sum();
-    let longest = visits.iter().map(|visit| visit.longest).max().unwrap_or_default();
+    let failures: Vec<_> = records.iter().flat_map(|record| record.failures.clone()).collect();
+    let answered: usize = records.iter().map(|record| record.answered).sum();
+    let longest = records.iter().map(|record| record.longest).max().unwrap_or_default();
     let ends: HashSet<&str> = failures.iter().map(|failure| failure.error.as_str()).collect();
     println!(
         "k02: {} kills in {LASTING:?}; {answered} answered, {} failed {ends:?}, {} hung, the longest {longest:?}; 4 workers again {:?} later",
@@ -170,15 +170,15 @@ async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
         failures.iter().filter(|failure| failure.hung).count(),
         back.elapsed()
     );
-    for visit in &visits {
-        assert_eq!(visit.refused, Vec::<u16>::new(), "an answer is a real one");
-        let most = visit.answered + visit.failures.len();
+    for record in &records {
+        assert_eq!(record.refused, Vec::<u16>::new(), "every response has status 200");
+        let most = record.answered + record.failures.len();
         assert!(
-            (visit.answered..=most).contains(&visit.held),
+            (record.answered..=most).contains(&record.held),
             "{} held, {} answered, {} failed",
-            visit.held,
-            visit.answered,
-            visit.failures.len()
+            record.held,
+            record.answered,
+            record.failures.len()
         );
     }
     assert!(!failures.iter().any(|failure| failure.hung), "requests hung: {failures:?}");
@@ -186,14 +186,14 @@ async fn k02_killed_workers_are_replaced_and_take_only_what_was_in_flight() {
     for failure in &failures {
         let is_in_flight =
             kills.iter().any(|kill| failure.from <= *kill + slack && *kill <= failure.to);
-        assert!(is_in_flight, "a request failed that no kill could have hit: {failure:?}");
+        assert!(is_in_flight, "a request failed without a kill during it: {failure:?}");
     }
     assert!(failures.len() <= 20 * kills.len());
-    assert!(answered > 500, "there was traffic at all");
+    assert!(answered > 500, "the clients sent more than 500 requests");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k03_workers_follow_a_killed_primary_and_the_port_is_free() {
+async fn k03_workers_exit_after_a_killed_primary_and_free_the_port() {
     const LIMIT: Duration = Duration::from_secs(2);
     for in_flight in ["nothing", "a slow handler"] {
         let mut demo = Demo::start(&["--workers", "4"]).await;
@@ -216,28 +216,26 @@ async fn k03_workers_follow_a_killed_primary_and_the_port_is_free() {
         wait::until_true("all workers to end", PATIENCE, || !workers.iter().any(|pid| runs(*pid)))
             .await;
         let took = killed.elapsed();
-        println!(
-            "k03: with {in_flight} in flight all workers were gone {took:?} after the primary"
-        );
+        println!("k03: with {in_flight} in flight all workers ended {took:?} after the primary");
         assert!(took <= LIMIT, "with {in_flight} in flight it took {took:?}");
         TcpListener::bind(demo.address).expect("the port is free");
         drop(held);
     }
 }
 
-/// How clients fared while the demo stopped.
+/// The results of one client during the stop of the demo.
 #[derive(Debug, Default)]
-struct Fates {
+struct ClientLog {
     answered: usize,
-    /// A connection that had been answered before, closed without an answer to the next request.
+    /// Connections that were closed without a response to their second or a later request.
     cut: Vec<String>,
-    /// A new connection that the kernel had taken and nobody answered.
+    /// New connections that the kernel accepted and that got no response.
     unanswered: Vec<String>,
 }
 
-fn load(address: SocketAddr, keeps: bool) -> JoinHandle<Fates> {
+fn load(address: SocketAddr, keeps: bool) -> JoinHandle<ClientLog> {
     tokio::spawn(async move {
-        let mut fates = Fates::default();
+        let mut log = ClientLog::default();
         let mut kept: Option<Connection> = None;
         loop {
             let is_used = kept.is_some();
@@ -246,24 +244,24 @@ fn load(address: SocketAddr, keeps: bool) -> JoinHandle<Fates> {
                 // Refused: the demo has stopped listening.
                 None => match Connection::open(address).await {
                     Ok(connection) => connection,
-                    Err(_) => return fates,
+                    Err(_) => return log,
                 },
             };
             match connection.send(&Request::get("/slow?ms=20")).await {
                 Ok(response) => {
                     assert_eq!(response.status, 200, "{}", response.text());
-                    fates.answered += 1;
+                    log.answered += 1;
                     kept = (keeps && !response.closes()).then_some(connection);
                 }
-                Err(error) if is_used => fates.cut.push(error.to_string()),
-                Err(error) => fates.unanswered.push(error.to_string()),
+                Err(error) if is_used => log.cut.push(error.to_string()),
+                Err(error) => log.unanswered.push(error.to_string()),
             }
         }
     })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k04_stopping_under_load_fails_no_request_that_was_accepted() {
+async fn k04_stop_under_load_fails_no_accepted_request() {
     for signal in [Signal::TERM, Signal::QUIT] {
         let mut demo = Demo::start(&["--workers", "4"]).await;
         let idle = demo.connections(4).await;
@@ -275,27 +273,27 @@ async fn k04_stopping_under_load_fails_no_request_that_was_accepted() {
         let took = told.elapsed();
         let (mut answered, mut cut, mut unanswered) = (0, Vec::new(), Vec::new());
         for client in clients {
-            let fates = client.await.expect("no wrong answer");
-            answered += fates.answered;
-            cut.extend(fates.cut);
-            unanswered.extend(fates.unanswered);
+            let log = client.await.expect("every response has status 200");
+            answered += log.answered;
+            cut.extend(log.cut);
+            unanswered.extend(log.unanswered);
         }
         drop(idle);
         println!(
-            "k04: {signal:?} under load with 4 idle connections: stopped after {took:?}; {answered} answered, {} cut, {} unanswered {unanswered:?}",
+            "k04: {signal:?} under load with 4 idle connections: stopped after {took:?}; {answered} responses, {} cut, {} unanswered {unanswered:?}",
             cut.len(),
             unanswered.len()
         );
         assert_eq!(status.code(), Some(0), "{}", demo.process.stderr.text());
-        assert!(took < Duration::from_secs(10), "idle connections hold up the end: {took:?}");
-        assert_eq!(cut, Vec::<String>::new(), "a kept connection was cut off under a request");
-        assert_eq!(unanswered, Vec::<String>::new(), "a connection was taken and not answered");
+        assert!(took < Duration::from_secs(10), "idle connections delayed the stop: {took:?}");
+        assert_eq!(cut, Vec::<String>::new(), "a kept connection was closed during a request");
+        assert_eq!(unanswered, Vec::<String>::new(), "an accepted connection got no response");
         assert!(answered > 100);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k04_a_handler_that_takes_too_long_does_not_outlast_the_drain() {
+async fn k04_slow_handler_does_not_outlast_the_drain_deadline() {
     let mut demo = Demo::start(&["--workers", "2", "--drain", "2s"]).await;
     let mut connections = demo.connections(2).await;
     for connection in &mut connections {
@@ -311,7 +309,7 @@ async fn k04_a_handler_that_takes_too_long_does_not_outlast_the_drain() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k04_a_slow_request_is_finished_before_the_end() {
+async fn k04_slow_request_is_finished_before_the_exit() {
     let mut demo = Demo::start(&["--workers", "2"]).await;
     let mut browser = demo.signed_in("bob").await;
     let slow = tokio::spawn(async move { browser.get("/slow?ms=1500").await });
@@ -320,13 +318,13 @@ async fn k04_a_slow_request_is_finished_before_the_end() {
     assert_eq!(
         slow.await.expect("no panic").status,
         200,
-        "the owner of the sessions outlives the last request"
+        "the owner of the sessions runs until the last response"
     );
     assert_eq!(demo.process.end(PATIENCE).await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k04_interrupt_stops_fast() {
+async fn k04_interrupt_stops_within_three_seconds() {
     let mut demo = Demo::start(&["--workers", "2"]).await;
     let mut connections = demo.connections(2).await;
     for connection in &mut connections {
@@ -342,10 +340,10 @@ async fn k04_interrupt_stops_fast() {
     assert!(!workers.iter().any(|pid| runs(*pid)));
 }
 
-/// Waits for a demo that cannot start, and checks that it says why and leaves nobody behind.
+/// Waits for the end of a demo that cannot start. It must print the reason and leave no process.
 async fn cannot_start(mut process: Process, words: &[&str]) {
     let mut seen = HashSet::new();
-    let status = wait::until("the demo to give up", PATIENCE, async || {
+    let status = wait::until("the demo to end", PATIENCE, async || {
         seen.extend(process.children());
         process.ended()
     })
@@ -358,7 +356,7 @@ async fn cannot_start(mut process: Process, words: &[&str]) {
     for word in words {
         assert!(stderr.contains(word), "{word:?} is missing in: {stderr}");
     }
-    wait::until_true("its workers to be gone", Duration::from_secs(2), || {
+    wait::until_true("its workers to end", Duration::from_secs(2), || {
         !seen.iter().any(|pid| runs(*pid))
     })
     .await;
@@ -366,7 +364,7 @@ async fn cannot_start(mut process: Process, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k15_a_taken_port_is_an_error_and_its_holder_is_left_alone() {
+async fn k15_port_in_use_is_an_error_and_its_owner_keeps_serving() {
     let demo = Demo::start(&["--workers", "2"]).await;
     let address = demo.address.to_string();
     cannot_start(
@@ -379,7 +377,7 @@ async fn k15_a_taken_port_is_an_error_and_its_holder_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k15_an_address_of_another_machine_is_an_error() {
+async fn k15_address_of_another_machine_is_an_error() {
     let flags = ["--listen", "203.0.113.1:3000", "--cookie", "development"];
     cannot_start(
         Process::start(tests::demo_server(), &flags, &[]),

@@ -1,4 +1,4 @@
-//! S01, S04, S05 and S09 to S11: cookies that are not ours, and ours among others.
+//! S01, S04, S05 and S09 to S11: foreign cookies, changed cookies, and several cookies at once.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use session_core::{
@@ -8,11 +8,11 @@ use session_core::{
 use tests::{
     Browser, Demo, KEY, Page, Setup,
     client::{Connection, Request, send},
-    jar::{SetCookie, id_of},
+    cookie::{SetCookie, id_of},
 };
 
-/// Whom the demo sees behind these `Cookie` headers, each one header of its own.
-pub(crate) async fn seen(demo: &Demo, headers: &[Vec<u8>]) -> Page {
+/// The session that the demo finds for a request with these `Cookie` headers.
+pub(crate) async fn page_for(demo: &Demo, headers: &[Vec<u8>]) -> Page {
     let request = headers
         .iter()
         .fold(Request::get("/session"), |request, header| request.cookie(header.clone()));
@@ -22,10 +22,10 @@ pub(crate) async fn seen(demo: &Demo, headers: &[Vec<u8>]) -> Page {
 }
 
 async fn is_bob(demo: &Demo, headers: &[Vec<u8>]) -> bool {
-    seen(demo, headers).await.principal.as_deref() == Some("bob")
+    page_for(demo, headers).await.principal.as_deref() == Some("bob")
 }
 
-/// The cookie's value for any id, properly signed: what an attacker can make who knows the key.
+/// The correctly signed cookie value for an id. An attacker with the key can make it.
 pub(crate) fn signed(key: &str, id: &SessionId) -> String {
     let codec = CookieCodec::signed(
         CookieConfig::development(),
@@ -39,7 +39,7 @@ pub(crate) fn random_id() -> SessionId {
     SessionId::random().expect("random bytes")
 }
 
-/// A cookie's value of the right shape in every respect but its signature.
+/// A cookie value in the correct format with a wrong signature.
 pub(crate) fn forged() -> String {
     let text = |bytes: usize| {
         URL_SAFE_NO_PAD
@@ -49,16 +49,16 @@ pub(crate) fn forged() -> String {
 }
 
 on_every_setup!(
-    s01_an_id_from_outside_is_never_adopted,
-    s04_s05_no_value_but_the_one_that_was_signed_is_believed,
-    s09_names_that_only_look_like_ours_are_not,
-    s10_s11_the_real_cookie_counts_whatever_stands_beside_it,
+    s01_id_chosen_by_a_client_is_never_adopted,
+    s04_s05_only_the_signed_value_is_accepted,
+    s09_similar_cookie_names_are_ignored,
+    s10_s11_valid_cookie_is_found_among_other_cookies_and_junk,
 );
 
-/// What is asked of a cookie is asked in one worker, so one will do.
+/// The check of a cookie needs only one worker.
 const ONE: &[&str] = &["--workers", "1"];
 
-async fn s01_an_id_from_outside_is_never_adopted(setup: &Setup) {
+async fn s01_id_chosen_by_a_client_is_never_adopted(setup: &Setup) {
     let demo = setup.start().await;
     for value in [forged(), signed(KEY, &random_id())] {
         let mut browser = Browser::holding(demo.address, &value);
@@ -74,14 +74,14 @@ async fn s01_an_id_from_outside_is_never_adopted(setup: &Setup) {
             assert_ne!(
                 id_of(browser.cookie()),
                 id_of(&value),
-                "the session has an id of the server's own"
+                "the server chose the id of the session"
             );
         }
-        assert!(browser.page().await.is_anonymous(), "nothing ever lives under the attacker's id");
+        assert!(browser.page().await.is_anonymous(), "no session exists under the attacker's id");
     }
 }
 
-async fn s04_s05_no_value_but_the_one_that_was_signed_is_believed(setup: &Setup) {
+async fn s04_s05_only_the_signed_value_is_accepted(setup: &Setup) {
     let demo = setup.start_with(ONE).await;
     let cookie = demo.signed_in("bob").await.cookie().to_owned();
     every_flipped_byte_and_every_truncation_is_anonymous(&demo, &cookie).await;
@@ -97,7 +97,7 @@ async fn s04_s05_no_value_but_the_one_that_was_signed_is_believed(setup: &Setup)
     let unsigned = [format!("0.{id}"), id.to_owned(), format!("s:{id}")];
     for value in changed.iter().chain(&unsigned) {
         assert!(
-            seen(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(),
+            page_for(&demo, &[format!("id={value}").into_bytes()]).await.is_anonymous(),
             "{value:?}"
         );
     }
@@ -118,8 +118,8 @@ async fn every_flipped_byte_and_every_truncation_is_anonymous(demo: &Demo, cooki
             let request = Request::get("/session").cookie([b"id=".as_slice(), &value].concat());
             let response = connection.send(&request).await.expect("an answer");
             if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-                // Control characters but tabs are allowed in no header, so it is the request that
-                // is refused.
+                // A header cannot contain control characters other than tabs, so the server refuses
+                // the request.
                 assert_eq!(response.status, 400);
                 connection = Connection::open(demo.address).await.expect("the demo accepts");
                 refused += 1;
@@ -131,11 +131,11 @@ async fn every_flipped_byte_and_every_truncation_is_anonymous(demo: &Demo, cooki
         }
     }
     println!(
-        "s04: {anonymous} changed cookies anonymous, {refused} requests with control characters refused, 0 let in"
+        "s04: {anonymous} changed cookies anonymous, {refused} requests with control characters refused, 0 accepted"
     );
 }
 
-async fn s09_names_that_only_look_like_ours_are_not(setup: &Setup) {
+async fn s09_similar_cookie_names_are_ignored(setup: &Setup) {
     let demo = setup.start_with(ONE).await;
     let cookie = demo.signed_in("bob").await.cookie().to_owned();
     let before_name: [&[u8]; 14] = [
@@ -156,8 +156,7 @@ async fn s09_names_that_only_look_like_ours_are_not(setup: &Setup) {
     ];
     for name in before_name {
         let header = [name, cookie.as_bytes()].concat();
-        // A header's value loses the blanks at its edges before anybody parses it, as RFC 9110
-        // (5.5) says.
+        // The HTTP parser removes white space around a header value (RFC 9110, 5.5).
         let is_trimmed = name.starts_with(b"\t");
         assert_eq!(
             is_bob(&demo, std::slice::from_ref(&header)).await,
@@ -168,7 +167,7 @@ async fn s09_names_that_only_look_like_ours_are_not(setup: &Setup) {
     }
     assert!(
         !is_bob(&demo, &[format!("id=\"{cookie}\"").into_bytes()]).await,
-        "a quoted value is another value"
+        "a quoted value is a different value"
     );
     let secure = setup
         .start_with(&["--workers", "1", "--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"])
@@ -206,14 +205,14 @@ async fn s09_names_that_only_look_like_ours_are_not(setup: &Setup) {
     }
 }
 
-async fn s10_s11_the_real_cookie_counts_whatever_stands_beside_it(setup: &Setup) {
+async fn s10_s11_valid_cookie_is_found_among_other_cookies_and_junk(setup: &Setup) {
     let demo = setup.start_with(ONE).await;
     let real = demo.signed_in("bob").await.cookie_header();
-    an_attackers_hides_nothing(&demo, &real).await;
-    junk_hides_nothing(&demo, real.as_bytes()).await;
+    attacker_cookies_are_ignored(&demo, &real).await;
+    malformed_cookies_are_ignored(&demo, real.as_bytes()).await;
 }
 
-async fn an_attackers_hides_nothing(demo: &Demo, real: &str) {
+async fn attacker_cookies_are_ignored(demo: &Demo, real: &str) {
     let forged = format!("id={}", forged());
     for other in [forged, "id=".to_owned(), "id=x".to_owned(), "id=\"".to_owned()] {
         for headers in [
@@ -229,7 +228,7 @@ async fn an_attackers_hides_nothing(demo: &Demo, real: &str) {
     }
 }
 
-async fn junk_hides_nothing(demo: &Demo, real: &[u8]) {
+async fn malformed_cookies_are_ignored(demo: &Demo, real: &[u8]) {
     let many =
         (0..200).flat_map(|n| format!("cookie{n}=value{n}; ").into_bytes()).collect::<Vec<u8>>();
     let junk: [&[u8]; 9] = [
@@ -256,7 +255,7 @@ async fn junk_hides_nothing(demo: &Demo, real: &[u8]) {
         );
         assert!(
             is_bob(demo, &[neighbour.to_vec(), real.to_vec()]).await,
-            "beside: {}",
+            "next to: {}",
             neighbour.escape_ascii()
         );
     }

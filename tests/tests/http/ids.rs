@@ -1,4 +1,4 @@
-//! S13: ids as they come out of freshly started workers.
+//! S13: randomness of the ids of new workers.
 
 use std::collections::HashSet;
 
@@ -6,11 +6,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tests::{
     Setup,
     client::{Connection, Request},
-    jar::key_of,
+    cookie::key_of,
 };
 
-/// The random bytes of an id: 12 of its key, then 17 of its secret. Between them stands the
-/// generation.
+/// The random bytes of an id: 12 of its key, then 17 of its secret. The generation stands between
+/// them.
 fn bytes(id: &str) -> Vec<u8> {
     let (key, secret) = id.split_once('.').expect("key and secret");
     let [key, secret] = [key, secret].map(|text| URL_SAFE_NO_PAD.decode(text).expect("base64url"));
@@ -18,8 +18,8 @@ fn bytes(id: &str) -> Vec<u8> {
     [&key, &secret[4..]].concat()
 }
 
-/// How many standard deviations the most uneven bit position, of those after `skipped` bytes, is
-/// away from even.
+/// The largest deviation of a bit position after `skipped` bytes from an even distribution, in
+/// standard deviations.
 fn most_uneven(ids: &HashSet<Vec<u8>>, skipped: usize) -> f64 {
     let count = f64::from(u32::try_from(ids.len()).expect("few"));
     (skipped * 8..232)
@@ -31,17 +31,17 @@ fn most_uneven(ids: &HashSet<Vec<u8>>, skipped: usize) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// A store that a busy machine delays is not what this is about.
+/// Long enough for a store on a busy machine.
 const PATIENT: &[&str] = &["--deadline", "10s"];
 
 on_every_setup!(s13_ids_do_not_repeat_and_rotations_draw_136_bits);
 
 async fn s13_ids_do_not_repeat_and_rotations_draw_136_bits(setup: &Setup) {
-    freshly_started_workers_repeat_no_id(setup).await;
-    rotation_keeps_the_key_alone(setup).await;
+    new_workers_repeat_no_id(setup).await;
+    rotation_changes_only_the_secret(setup).await;
 }
 
-async fn freshly_started_workers_repeat_no_id(setup: &Setup) {
+async fn new_workers_repeat_no_id(setup: &Setup) {
     const STARTS: usize = 2;
     const EACH: usize = 100;
     let (mut ids, mut keys, mut workers) = (HashSet::new(), HashSet::new(), 0);
@@ -49,7 +49,7 @@ async fn freshly_started_workers_repeat_no_id(setup: &Setup) {
         let demo = setup.start_with(PATIENT).await;
         let mut connections = demo.connections(setup.workers).await;
         workers += connections.len();
-        // In turns, so that none rests for so long that it is closed.
+        // The connections take turns, so that the server closes none as idle.
         for _ in 0..EACH {
             for connection in &mut connections {
                 let response = connection
@@ -63,18 +63,18 @@ async fn freshly_started_workers_repeat_no_id(setup: &Setup) {
             }
         }
     }
-    assert_eq!(ids.len(), workers * EACH, "an id came twice");
-    assert_eq!(keys.len(), ids.len(), "a key came twice");
+    assert_eq!(ids.len(), workers * EACH, "an id occurred twice");
+    assert_eq!(keys.len(), ids.len(), "a key occurred twice");
     let uneven = most_uneven(&ids, 0);
     println!(
-        "s13: {} ids of {workers} freshly started workers, no duplicate, the most uneven bit is {uneven:.1} deviations off",
+        "s13: {} ids of {workers} new workers, no duplicate, the largest deviation of a bit is {uneven:.1}",
         ids.len()
     );
-    // Of 232 even bits one is 6 deviations off once in 2.2 million runs.
-    assert!(uneven < 6.0, "a bit is {uneven:.1} standard deviations off");
+    // With 232 even bits, one deviates by 6 standard deviations once in 2.2 million runs.
+    assert!(uneven < 6.0, "a bit deviates by {uneven:.1} standard deviations");
 }
 
-async fn rotation_keeps_the_key_alone(setup: &Setup) {
+async fn rotation_changes_only_the_secret(setup: &Setup) {
     const ROTATIONS: usize = 300;
     let demo = setup.start_with(PATIENT).await;
     let mut browser = demo.signed_in("bob").await;
@@ -94,8 +94,6 @@ async fn rotation_keeps_the_key_alone(setup: &Setup) {
     }
     assert_eq!(ids.len(), ROTATIONS);
     let uneven = most_uneven(&ids, 12);
-    println!(
-        "s13: {ROTATIONS} rotations, the most uneven of 136 bits is {uneven:.1} deviations off"
-    );
-    assert!(uneven < 6.0, "a bit is {uneven:.1} standard deviations off");
+    println!("s13: {ROTATIONS} rotations, the largest deviation of 136 bits is {uneven:.1}");
+    assert!(uneven < 6.0, "a bit deviates by {uneven:.1} standard deviations");
 }

@@ -1,4 +1,4 @@
-//! S06 to S08: what a signature is bound to, and the keys that sign.
+//! S06 to S08: the scope of a signature, and the signing keys.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -6,19 +6,19 @@ use session_core::cookie::Key;
 use tests::{
     Browser, Demo, KEY, OTHER_KEY, Page, Setup,
     client::{Request, send},
-    jar::id_of,
+    cookie::id_of,
 };
 
-use crate::cookies::seen;
+use crate::cookies::page_for;
 
 on_every_shared_setup!(
-    s06_a_value_moved_to_another_cookie_name_is_refused,
-    s07_keys_change_without_signing_anybody_out,
-    s08_a_weak_key_is_refused_and_without_one_it_makes_one_and_says_so,
+    s06_value_signed_for_another_cookie_or_purpose_is_refused,
+    s07_key_rotation_signs_no_user_out,
+    s08_weak_key_is_refused_and_a_missing_key_is_generated,
 );
 
-async fn s06_a_value_moved_to_another_cookie_name_is_refused(setup: &Setup) {
-    // Two demos with one key and one store; only their cookies' names differ.
+async fn s06_value_signed_for_another_cookie_or_purpose_is_refused(setup: &Setup) {
+    // Two demos have the same key and store, but different cookie names.
     let one = ["--workers", "1"];
     let secure = [&one[..], &["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"]].concat();
     let (plain, secure) = tokio::join!(setup.start_with(&one), setup.start_with(&secure));
@@ -36,17 +36,17 @@ async fn s06_a_value_moved_to_another_cookie_name_is_refused(setup: &Setup) {
     let mut eve = secure.browser().always("X-Forwarded-Proto", "https");
     let _ = eve.login("eve").await.expect(200);
     assert_eq!(eve.page().await.principal.as_deref(), Some("eve"));
-    assert!(seen(&plain, &[format!("id={}", eve.cookie()).into_bytes()]).await.is_anonymous());
+    assert!(page_for(&plain, &[format!("id={}", eve.cookie()).into_bytes()]).await.is_anonymous());
     // A signature over the same id for another purpose.
     let id = id_of(bob.cookie());
     let key = Key::parse(KEY).expect("a strong key");
     let mac = Hmac::<sha2::Sha256>::new_from_slice(key.expose()).expect("any length");
     let bare = URL_SAFE_NO_PAD.encode(mac.chain_update(id).finalize().into_bytes());
-    assert!(seen(&plain, &[format!("id=2.{id}.{bare}").into_bytes()]).await.is_anonymous());
+    assert!(page_for(&plain, &[format!("id=2.{id}.{bare}").into_bytes()]).await.is_anonymous());
     assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
 }
 
-async fn s07_keys_change_without_signing_anybody_out(setup: &Setup) {
+async fn s07_key_rotation_signs_no_user_out(setup: &Setup) {
     let both = format!("{OTHER_KEY},{KEY}");
     let with = async |keys: &str| setup.start_with(&["--workers", "2", "--cookie-key", keys]).await;
     let mut first = with(KEY).await;
@@ -59,18 +59,21 @@ async fn s07_keys_change_without_signing_anybody_out(setup: &Setup) {
     assert_eq!(response.json::<Page>().principal.as_deref(), Some("bob"));
     let issued = response.set_cookie().expect("the cookie is issued again");
     assert_eq!(issued.id(), id_of(&old), "the same id");
-    assert_ne!(issued.value, old, "with the new key's signature");
-    assert!(browser.get("/session").await.expect(200).set_cookie().is_none(), "once is enough");
+    assert_ne!(issued.value, old, "the new key signed it");
+    assert!(
+        browser.get("/session").await.expect(200).set_cookie().is_none(),
+        "the cookie is issued again only once"
+    );
     second.stop().await;
     let third = with(OTHER_KEY).await;
     assert_eq!(browser.at(third.address).page().await.principal.as_deref(), Some("bob"));
     assert!(
         Browser::holding(third.address, &old).page().await.is_anonymous(),
-        "the old key is out"
+        "the old key is not accepted"
     );
 }
 
-async fn s08_a_weak_key_is_refused_and_without_one_it_makes_one_and_says_so(setup: &Setup) {
+async fn s08_weak_key_is_refused_and_a_missing_key_is_generated(setup: &Setup) {
     for (weak, secret) in
         [("c2hvcnQtYW5kLXNlY3JldA==", "c2hvcnQ"), ("not a key, surely; swordfish!", "swordfish")]
     {
@@ -94,19 +97,19 @@ async fn s08_a_weak_key_is_refused_and_without_one_it_makes_one_and_says_so(setu
     let output = demo.output();
     assert!(
         output.contains("restart") && output.contains("cookie"),
-        "it says that cookies will not survive: {output}"
+        "the output warns that a restart invalidates cookies: {output}"
     );
     let mut browser = demo.signed_in("bob").await;
     for _ in 0..20 {
         assert_eq!(
             browser.page().await.principal.as_deref(),
             Some("bob"),
-            "all workers have the same key"
+            "all workers use the same key"
         );
     }
     assert!(
         browser.at(other.address).page().await.is_anonymous(),
-        "another demo has another key, though the session is there"
+        "another demo generates another key"
     );
     assert_eq!(setup.stored().await.expect("a store outside the demo").sessions.len(), 1);
 }

@@ -1,13 +1,10 @@
-//! The behaviours of the checklist, over HTTP. The harness's page has the table of what proves
-//! what.
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot do its part fails and says what it could not do"
-)]
-#![expect(clippy::print_stdout, reason = "the figures that a test measured, for --nocapture")]
+//! The guarantees over HTTP (H), against attacks (S) and of the cluster (K). `tests/src/lib.rs`
+//! lists the modules of each guarantee.
+#![expect(clippy::expect_used, reason = "a test that cannot continue fails with a message")]
+#![expect(clippy::print_stdout, reason = "tests print their measurements")]
 
-/// Turns checks over a [`Setup`](tests::Setup) into one test for each setup: `ipc::h07_…`,
-/// `redis::h07_…`.
+/// Makes one test per setup of each check: `ipc::h07_…`, `redis::h07_…`. A check is a function of a
+/// [`Setup`](tests::Setup).
 macro_rules! on_every_setup {
     ($($check:ident),+ $(,)?) => {
         on_setup!(ipc, $($check),+);
@@ -21,8 +18,9 @@ macro_rules! on_every_setup {
     };
 }
 
-/// Turns checks that start several demos over the same sessions, or look at what is stored, into
-/// one test for each store that is outside the demos. That of ipc is in an owner of its own.
+/// Makes one test of each check per store outside the demos: for checks that start several demos
+/// with the same sessions, or that read the stored records. With ipc a separate owner process has
+/// the sessions.
 macro_rules! on_every_shared_setup {
     ($($check:ident),+ $(,)?) => {
         on_setup!(ipc = tests::Setup::ipc_owner(), $($check),+);
@@ -35,14 +33,12 @@ macro_rules! on_every_shared_setup {
     };
 }
 
-/// As [`on_every_setup`], and on a replica set of MongoDB too: for checks of what one worker sees
-/// of another's writes, of who wins, and of what is left when a session has moved or ended. There
-/// an answer waits for other members, and what is read is what a majority has.
+/// As [`on_every_setup`], and also over a replica set of MongoDB: for checks of visibility between
+/// workers, of conflicts, and of rotated and ended sessions. In a set, writes wait for other
+/// members, and reads return the data of a majority.
 ///
-/// The other checks need not run twice. To the store a set is one more server: the same commands go
-/// to its primary, whose clock alone decides lifetimes, and how text is written into a document,
-/// what is a cookie, and what follows from a request without a session do not depend on how many
-/// members keep it.
+/// The other checks do not depend on the number of members: the store sends the same commands to
+/// the primary, and only the clock of the primary decides about lifetimes.
 macro_rules! on_every_setup_and_a_set {
     ($($check:ident),+ $(,)?) => {
         on_every_setup!($($check),+);
@@ -50,8 +46,7 @@ macro_rules! on_every_setup_and_a_set {
     };
 }
 
-/// Turns checks over a [`Setup`](tests::Setup) into tests of this one, or of one that is made as it
-/// says.
+/// Makes one test of each check over this setup, or over the setup of the expression.
 macro_rules! on_setup {
     ($setup:ident, $($check:ident),+ $(,)?) => {
         on_setup!($setup = tests::Setup::$setup(), $($check),+);
@@ -67,8 +62,9 @@ macro_rules! on_setup {
     };
 }
 
-/// Turns checks into tests of one setup, made as it says, whose server they stop and freeze.
-macro_rules! with_hands_on {
+/// Makes one test of each check over the setup of the expression. The checks stop and freeze its
+/// server.
+macro_rules! on_own_setup {
     ($module:ident = $setup:expr, $($check:ident),+ $(,)?) => {
         mod $module {
             use super::*;
@@ -82,31 +78,31 @@ macro_rules! with_hands_on {
     };
 }
 
-mod abuse;
 mod cluster;
+mod concurrency;
 mod cookies;
-mod counted;
-mod data;
-mod edge;
-mod failing;
-mod hardening;
+mod failing_store;
+mod forged_cookies;
+mod hostile_requests;
 mod ids;
+mod invalid_input;
 mod keys;
 mod lifetime;
-mod made_up;
 mod metrics;
+mod mongo_commands;
+mod mongo_startup;
 mod outages;
+mod redis_commands;
+mod redis_startup;
 mod reload;
 mod responses;
 mod secrets;
-mod shared;
+mod server_limits;
+mod shared_store;
 mod sign_in;
+mod socket_attacks;
+mod sql_startup;
+mod store_calls;
 mod superseded;
 mod timing;
 mod upgrade;
-mod usage;
-mod usage_mongo;
-mod usage_redis;
-mod usage_sql;
-mod wire;
-mod wire_mongo;

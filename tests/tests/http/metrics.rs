@@ -1,4 +1,4 @@
-//! What the primary serves for Prometheus, and to whom.
+//! The metrics of the primary for Prometheus, and access to them.
 
 use std::{
     sync::{
@@ -13,7 +13,7 @@ use session_core::SessionId;
 use tests::{
     Browser, Demo, OTHER_KEY, PATIENCE,
     client::{Connection, Request, send},
-    jar::id_of,
+    cookie::id_of,
     process,
     prometheus::Scrape,
     service::Redis,
@@ -42,7 +42,7 @@ fn assert_is(is: f64, should: f64, what: &str) {
     assert!((is - should).abs() < 0.5, "{what}: {is}, not {should}");
 }
 
-/// Waits until this many workers serve, none of which is among `old`, and none of those lives.
+/// Waits until `count` workers serve and all workers of `old` have ended.
 async fn replaced(demo: &Demo, old: &[rustix::process::Pid], count: usize) {
     wait::until_true("new workers", PATIENCE, || {
         let now = demo.workers();
@@ -53,16 +53,16 @@ async fn replaced(demo: &Demo, old: &[rustix::process::Pid], count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upgrade_of_the_primary_is_one_restart_of_the_numbers_and_no_more() {
+async fn upgrade_of_the_primary_resets_the_metrics_once() {
     const UPGRADES: usize = 4;
     let (mut demo, metrics) = Demo::counting(&["--workers", "2"]).await;
     let over = Arc::new(AtomicBool::new(false));
     let watcher = tokio::spawn({
         let over = Arc::clone(&over);
         async move {
-            let (mut last, mut restarts, mut looks) = (0.0, 0, 0);
+            let (mut last, mut restarts, mut scrapes) = (0.0, 0, 0);
             while !over.load(Relaxed) {
-                // One that is under way when the old primary stops answering is cut off.
+                // A request fails if the old primary stops during it.
                 let answer = async {
                     Connection::open(metrics).await?.send(&Request::get("/metrics")).await
                 }
@@ -74,30 +74,30 @@ async fn an_upgrade_of_the_primary_is_one_restart_of_the_numbers_and_no_more() {
                     continue;
                 };
                 restarts += usize::from(uptime < last);
-                (last, looks) = (uptime, looks + 1);
+                (last, scrapes) = (uptime, scrapes + 1);
             }
-            (restarts, looks)
+            (restarts, scrapes)
         }
     });
     for _ in 0..UPGRADES {
         demo.upgrade().await;
     }
     over.store(true, Relaxed);
-    let (restarts, looks) = watcher.await.expect("the watcher sees numbers");
-    println!("{looks} looks at the numbers over {UPGRADES} upgrades, {restarts} restarts");
-    // Two in a row can be so quick that none of the first is seen.
+    let (restarts, scrapes) = watcher.await.expect("the watcher reads metrics");
+    println!("{scrapes} scrapes during {UPGRADES} upgrades, {restarts} restarts");
+    // Two upgrades can be so fast that no request reaches the first successor.
     assert!(
-        looks > UPGRADES && (1..=UPGRADES).contains(&restarts),
-        "{restarts} restarts in {looks} looks"
+        scrapes > UPGRADES && (1..=UPGRADES).contains(&restarts),
+        "{restarts} restarts in {scrapes} scrapes"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_add_up_over_all_workers() {
+async fn metrics_are_summed_over_all_workers() {
     const TIMES: usize = 200;
     let (demo, metrics) = Demo::counting(&["--workers", "3"]).await;
     let first = Scrape::of(metrics).await;
-    assert_is(first.calls("ipc", "commit", "done"), 0.0, "there from the start");
+    assert_is(first.calls("ipc", "commit", "done"), 0.0, "commits at the start");
     let mut browser = demo.browser();
     let _ = browser.insert("n", "0").await.expect(204);
     let mut connections = demo.connections(3).await;
@@ -132,12 +132,12 @@ async fn numbers_add_up_over_all_workers() {
             &[("store", "ipc"), ("operation", "commit")],
         )
     };
-    assert_is(took("count"), 200.0, "every commit is timed");
+    assert_is(took("count"), 200.0, "timed commits");
     assert!(took("sum") > 0.000_1, "200 commits took {} s", took("sum"));
     assert_is(
         scrape.value("session_touches_skipped_total", &[]),
         203.0,
-        "no life needed an extension",
+        "skipped extensions of a ttl",
     );
     assert_is(scrape.value("session_store_retries_total", &[("store", "ipc")]), 0.0, "retries");
     for (state, slots) in
@@ -153,7 +153,7 @@ async fn numbers_add_up_over_all_workers() {
     );
     assert!(scrape.value("cluster_uptime_seconds", &[]) > 0.0);
 
-    // What failed is counted where it failed.
+    // Failures are counted by cause.
     let forged = signed(OTHER_KEY, &id(browser.cookie()));
     for (connection, value) in connections.iter_mut().zip([forged.as_str(), "x"]) {
         let request = Request::get("/session").cookie(format!("id={value}"));
@@ -171,7 +171,7 @@ async fn numbers_add_up_over_all_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_number_falls_when_workers_crash_leave_or_are_reloaded() {
+async fn counters_never_decrease_when_workers_crash_stop_or_reload() {
     let (demo, metrics) = Demo::counting(&["--workers", "2", "--allow-crash"]).await;
     let over = Arc::new(AtomicBool::new(false));
     let watcher = tokio::spawn({
@@ -190,26 +190,29 @@ async fn no_number_falls_when_workers_crash_leave_or_are_reloaded() {
     let _ = browser.insert("n", "0").await.expect(204);
     let commits = async || Scrape::of(metrics).await.calls("ipc", "commit", "done");
 
-    // A crash loses at most what was not asked for before it.
+    // A crash loses at most the counts since the last scrape.
     let old = demo.workers();
     let mut connections = demo.connections(2).await;
     add(&browser, &mut connections, 50).await;
     assert_is(commits().await, 50.0, "before the crash");
-    assert!(connections[0].send(&Request::post("/crash")).await.is_err(), "it crashed");
-    wait::until_true("one to crash", PATIENCE, || {
+    assert!(
+        connections[0].send(&Request::post("/crash")).await.is_err(),
+        "the worker crashes before it responds"
+    );
+    wait::until_true("a crashed worker to be replaced", PATIENCE, || {
         demo.workers().len() == 2 && demo.workers() != old
     })
     .await;
     assert_is(commits().await, 50.0, "after the crash");
     demo.ready().await;
 
-    // One that is told to leave says what it came to, however recently it was asked.
+    // A worker that stops reports its last counts, even right after a scrape.
     let old = demo.workers();
     let mut connections = demo.connections(2).await;
     add(&browser, &mut connections, 50).await;
     process::signal(old[0], Signal::TERM);
     replaced(&demo, &old[..1], 2).await;
-    assert_is(commits().await, 100.0, "after one has left");
+    assert_is(commits().await, 100.0, "after one worker stopped");
 
     let old = demo.workers();
     let mut connections = demo.connections(2).await;
@@ -224,29 +227,31 @@ async fn no_number_falls_when_workers_crash_leave_or_are_reloaded() {
         (scrape.value("cluster_reloads_total", &[("outcome", "done")]) > 0.5).then_some(scrape)
     })
     .await;
-    assert_is(scrape.calls("ipc", "commit", "done"), 160.0, "by the new ones too");
+    assert_is(scrape.calls("ipc", "commit", "done"), 160.0, "commits after the reload");
     assert_is(
         scrape.value("cluster_worker_exits_total", &[("cause", "signalled")]),
         1.0,
-        "one aborted",
+        "exits by a signal",
     );
     assert_is(
         scrape.value("cluster_worker_exits_total", &[("cause", "requested")]),
         3.0,
-        "three left",
+        "requested exits",
     );
     assert!(scrape.value("cluster_worker_restarts_total", &[]) > 0.5);
     over.store(true, Relaxed);
-    let scrapes = watcher.await.expect("no number fell");
-    println!("metrics: {scrapes} answers over a crash, a leave and a reload; no number fell");
+    let scrapes = watcher.await.expect("no counter decreased");
+    println!(
+        "metrics: {scrapes} scrapes during a crash, a stop and a reload; no counter decreased"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_worker_has_counted_last_is_not_lost_when_it_leaves() {
+async fn last_counts_of_a_stopping_worker_are_kept() {
     let (demo, metrics) = Demo::counting(&["--workers", "2"]).await;
     let mut browser = demo.browser();
     let _ = browser.insert("n", "0").await.expect(204);
-    // Nobody asks for numbers between what is counted and the end of who counted it.
+    // No scrape takes place between the counts and the end of the worker.
     for (round, signal) in [Signal::TERM, Signal::HUP].into_iter().enumerate() {
         let old = demo.workers();
         let mut connections = demo.connections(2).await;
@@ -261,44 +266,49 @@ async fn what_a_worker_has_counted_last_is_not_lost_when_it_leaves() {
         }
         replaced(&demo, &old, 2).await;
         let commits = Scrape::of(metrics).await.calls("ipc", "commit", "done");
-        assert_is(commits, [40.0, 80.0][round], "after the workers have left");
+        assert_is(commits, [40.0, 80.0][round], "after the workers stopped");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_does_not_answer_holds_nobody_up() {
+async fn unresponsive_worker_does_not_block_the_metrics() {
     let (demo, metrics) = Demo::counting(&["--workers", "2"]).await;
     let mut browser = demo.browser();
     let _ = browser.insert("n", "0").await.expect(204);
     let mut connections = demo.connections(2).await;
     add(&browser, &mut connections, 20).await;
     let before = Scrape::of(metrics).await;
-    assert_is(before.value("cluster_worker_scrape_failed", &[]), 0.0, "all answer");
+    assert_is(before.value("cluster_worker_scrape_failed", &[]), 0.0, "failed scrapes before");
     let worker = demo.workers()[0];
     process::signal(worker, Signal::STOP);
     let asked = Instant::now();
     let scrape = Scrape::of(metrics).await;
     let took = asked.elapsed();
-    assert_is(scrape.value("cluster_worker_scrape_failed", &[]), 1.0, "one does not");
-    assert_is(scrape.calls("ipc", "commit", "done"), 20.0, "what it said last stands in");
-    println!("metrics: with a worker that stands still, the answer took {took:?}");
-    // It has a second, and as much again if it was being asked already. Prometheus waits for ten.
+    assert_is(
+        scrape.value("cluster_worker_scrape_failed", &[]),
+        1.0,
+        "failed scrapes with a stopped worker",
+    );
+    assert_is(scrape.calls("ipc", "commit", "done"), 20.0, "its last reported commits");
+    println!("metrics: with a stopped worker, the scrape took {took:?}");
+    // The worker has 1 s to answer, and 2 s if a scrape was already in progress. Prometheus waits
+    // 10 s.
     assert!(took < Duration::from_secs(5), "{took:?}");
     process::signal(worker, Signal::CONT);
-    wait::until("all to answer", PATIENCE, async || {
+    wait::until("all workers to answer", PATIENCE, async || {
         (Scrape::of(metrics).await.value("cluster_worker_scrape_failed", &[]) < 0.5).then_some(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_are_for_this_machine_and_for_who_asks_for_them() {
+async fn metrics_are_off_by_default_and_local_only() {
     let (demo, metrics) = Demo::counting(&["--workers", "1"]).await;
     assert!(metrics.ip().is_loopback());
     assert_eq!(
         send(demo.address, &Request::get("/metrics")).await.expect("an answer").status,
         404,
-        "not where everybody is served"
+        "the port of the demo does not serve metrics"
     );
     for (request, status) in [
         (Request::get("/"), 404),
@@ -308,7 +318,7 @@ async fn numbers_are_for_this_machine_and_for_who_asks_for_them() {
     ] {
         assert_eq!(send(metrics, &request).await.expect("an answer").status, status, "{request:?}");
     }
-    // The port is the primary's alone.
+    // Only the primary listens on the port.
     let taken =
         Demo::run(&["--listen", "127.0.0.1:0", "--metrics", &metrics.to_string()], &[]).await;
     assert_eq!(taken.status.code(), Some(1));
@@ -321,14 +331,11 @@ async fn numbers_are_for_this_machine_and_for_who_asks_for_them() {
     assert_eq!(open.status.code(), Some(2));
     assert!(open.stderr.contains("loopback"), "{}", open.stderr);
     let silent = Demo::start(&["--workers", "1"]).await;
-    assert!(
-        !silent.process.stdout.text().contains("metrics"),
-        "nothing is served unless it is asked for"
-    );
+    assert!(!silent.process.stdout.text().contains("metrics"), "metrics are off by default");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_tries_again_says_so() {
+async fn store_retries_are_counted() {
     let Some(redis) = Redis::start().await else { return };
     let (demo, metrics) =
         Demo::counting(&["--workers", "1", "--store", "redis", "--store-url", &redis.url()]).await;
@@ -338,7 +345,7 @@ async fn a_store_that_tries_again_says_so() {
         Scrape::of(metrics).await.value("session_store_retries_total", &[("store", "redis")])
     };
     assert_is(retries().await, 0.0, "retries");
-    // A read whose connection is cut while it waits is sent once more.
+    // If the connection of a waiting read is closed, the store sends the read again.
     wait::until("a retry", PATIENCE, async || {
         let (cut, ()) = tokio::join!(
             redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]),
@@ -355,7 +362,7 @@ async fn a_store_that_tries_again_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h25_no_number_holds_an_id_a_cookie_a_value_or_a_name() {
+async fn h25_metrics_and_traces_contain_no_secret() {
     let (demo, metrics) = Demo::counting(&["--workers", "2", "--log", "trace"]).await;
     let mut browser = demo.browser();
     let _ = browser.insert("quince-77", "\"swordfish-4711\"").await.expect(204);
@@ -383,29 +390,29 @@ async fn h25_no_number_holds_an_id_a_cookie_a_value_or_a_name() {
     ]) {
         assert!(!scrape.text().contains(&secret), "{secret} is in:\n{}", scrape.text());
     }
-    // The audit trail names users on purpose; nothing else does.
+    // Only the audit log names users.
     let (audited, traced): (Vec<_>, Vec<_>) =
         demo.output().lines().map(str::to_owned).partition(|line| is_audit(line));
     let traced = traced.join("\n");
     assert!(
         audited.iter().any(|line| line.contains("rosebud-1941")),
-        "the audit trail names the user"
+        "the audit log names the user"
     );
     assert!(
         audited.iter().all(|line| cookies.iter().all(|cookie| !line.contains(id_of(cookie)))),
-        "the audit trail holds no id"
+        "the audit log contains no id"
     );
-    assert!(traced.contains("session store call finished"), "calls are traced");
+    assert!(traced.contains("session store call finished"), "store calls are traced");
     for secret in cookies
         .iter()
         .map(|cookie| id_of(cookie).to_owned())
         .chain(["swordfish-4711".into(), "rosebud-1941".into()])
     {
-        assert!(!traced.contains(&secret), "{secret} is traced");
+        assert!(!traced.contains(&secret), "a trace contains {secret}");
     }
 }
 
-/// Whether a line is one of the demo's audit trail.
+/// Whether a line belongs to the audit log of the demo.
 fn is_audit(line: &str) -> bool {
     ["signed in", "session created", "session id rotated", "session ended"]
         .iter()

@@ -1,4 +1,4 @@
-//! H18 to H21 with the server that keeps the sessions stopped, frozen and unable to write.
+//! H18 to H21: the server of the sessions is stopped, frozen or unable to write.
 
 use std::time::{Duration, Instant};
 
@@ -9,81 +9,81 @@ use tests::{
     wait,
 };
 
-/// The store's deadline in these tests.
+/// The deadline of the store in these tests.
 const DEADLINE: &str = "1500ms";
-/// A call has to end within this: the deadline, and what a busy machine needs.
+/// The limit for a response: the deadline, and 2 s more for a busy machine.
 const IN_TIME: Duration = Duration::from_millis(3_500);
 
-with_hands_on!(
+on_own_setup!(
     ipc = Setup::ipc_owner(),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     redis = Setup::own_redis(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h19_a_full_server_serves_reads_and_still_signs_out,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h19_full_server_serves_reads_and_sign_outs,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     redis_cluster = Setup::own_redis_cluster(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h19_a_full_server_serves_reads_and_still_signs_out,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h19_full_server_serves_reads_and_sign_outs,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     mongo = Setup::own_mongo(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     mongo_set = Setup::own_mongo_set(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_set_without_a_majority_serves_reads_and_promises_nothing,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_set_without_a_majority_serves_reads_and_rejects_writes,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     postgres = Setup::own_postgres(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     mariadb = Setup::own_mariadb(Durability::Full),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
-with_hands_on!(
+on_own_setup!(
     sqlite = Setup::own_sqlite(),
-    h18_a_stopped_store_gives_503_and_its_return_needs_no_restart,
-    h18_a_writer_that_dies_in_the_middle_of_its_commit_stops_nobody,
-    h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards,
-    h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing,
-    h20_a_logout_in_an_outage_is_an_error_and_a_retry_works,
+    h18_stopped_store_gives_503_until_it_is_back,
+    h18_writer_killed_during_a_commit_does_not_block_others,
+    h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session,
+    h19_read_only_store_serves_reads_and_rejects_writes,
+    h20_logout_during_an_outage_fails_and_a_retry_works,
 );
 
-/// Servers that come back empty.
-mod forgetful {
+/// Servers that restart empty.
+mod volatile {
     use super::*;
 
-    with_hands_on!(
+    on_own_setup!(
         redis = Setup::own_redis(Durability::None),
-        h18_a_stopped_store_gives_503_and_its_return_needs_no_restart
+        h18_stopped_store_gives_503_until_it_is_back
     );
-    with_hands_on!(
+    on_own_setup!(
         mongo = Setup::own_mongo(Durability::None),
-        h18_a_stopped_store_gives_503_and_its_return_needs_no_restart
+        h18_stopped_store_gives_503_until_it_is_back
     );
 }
 
@@ -93,8 +93,8 @@ async fn start(setup: &Setup) -> Demo {
     demo
 }
 
-/// 503 in time, the cookie untouched.
-async fn refused(browser: &mut Browser, request: Request) -> Duration {
+/// Expects 503 in time and an unchanged cookie. Returns the duration.
+async fn expect_503(browser: &mut Browser, request: Request) -> Duration {
     let started = Instant::now();
     let response = browser.send(request.clone()).await;
     assert_eq!(response.status, 503, "{request:?}");
@@ -103,37 +103,40 @@ async fn refused(browser: &mut Browser, request: Request) -> Duration {
     started.elapsed()
 }
 
-/// 40 requests at once, of every kind.
+/// Sends 40 concurrent requests of every kind. Returns the longest duration.
 async fn longest_refusal(demo: &Demo, browser: &Browser) -> Duration {
     let asked = (0..40).map(|n| {
         let (mut visitor, mut browser) = (demo.browser(), browser.clone());
         async move {
             match n % 4 {
-                0 => refused(&mut browser, Request::get("/session")).await,
-                1 => refused(&mut browser, Request::put("/session/n", "1")).await,
-                // Of a visitor without a cookie: a hung server may execute what reached it once it
-                // goes on, and with a cookie that would be the change of its id.
-                2 => refused(&mut visitor, Request::post("/login").json(r#"{"user":"eve"}"#)).await,
-                _ => refused(&mut browser, Request::get("/devices")).await,
+                0 => expect_503(&mut browser, Request::get("/session")).await,
+                1 => expect_503(&mut browser, Request::put("/session/n", "1")).await,
+                // From a client without a cookie. A frozen server may execute a received command
+                // later. With a cookie it would change the id of that session.
+                2 => {
+                    expect_503(&mut visitor, Request::post("/login").json(r#"{"user":"eve"}"#))
+                        .await
+                }
+                _ => expect_503(&mut browser, Request::get("/devices")).await,
             }
         }
     });
     let longest = futures_util::future::join_all(asked).await.into_iter().max().unwrap_or_default();
-    // What cannot be saved is not promised.
-    refused(&mut demo.browser(), Request::put("/session/n", "1")).await;
+    // A write that cannot be saved is refused.
+    expect_503(&mut demo.browser(), Request::put("/session/n", "1")).await;
     longest
 }
 
-/// Routes that need no session are served as ever.
-async fn untouched_routes_are_served(demo: &Demo) {
+/// Routes that need no session are served normally.
+async fn sessionless_routes_are_served(demo: &Demo) {
     let mut browser = demo.browser();
     let _ = browser.get("/healthz").await.expect(200);
-    assert!(browser.page().await.is_anonymous(), "nobody asks the store without a cookie");
+    assert!(browser.page().await.is_anonymous(), "a request without a cookie makes no store call");
 }
 
-/// Waits until every worker reaches the store again, and says how long that took after the first
-/// did.
-async fn back(demo: &Demo, browser: &Browser) -> Duration {
+/// Waits until every worker reaches the store again. Returns the time between the first and the
+/// last worker.
+async fn until_reconnected(demo: &Demo, browser: &Browser) -> Duration {
     demo.ready().await;
     let first = Instant::now();
     wait::until("every worker to reach the store again", PATIENCE, async || {
@@ -151,16 +154,16 @@ async fn back(demo: &Demo, browser: &Browser) -> Duration {
     first.elapsed()
 }
 
-async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart(setup: &mut Setup) {
+async fn h18_stopped_store_gives_503_until_it_is_back(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let workers = demo.workers();
     setup.service().stop().await;
     let longest = longest_refusal(&demo, &browser).await;
-    untouched_routes_are_served(&demo).await;
+    sessionless_routes_are_served(&demo).await;
     let _ = browser.get("/readyz").await.expect(503);
     setup.service().restart().await;
-    let later = back(&demo, &browser).await;
+    let later = until_reconnected(&demo, &browser).await;
     let page = browser.page().await;
     match setup.service().keeps() {
         Durability::Full => assert_eq!(page.principal.as_deref(), Some("bob")),
@@ -174,40 +177,40 @@ async fn h18_a_stopped_store_gives_503_and_its_return_needs_no_restart(setup: &m
     );
 }
 
-async fn h18_h21_a_frozen_store_gives_503_in_time_and_the_same_cookie_is_signed_in_afterwards(
-    setup: &mut Setup,
-) {
+async fn h18_h21_frozen_store_gives_503_in_time_and_keeps_the_session(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().freeze().await;
     let longest = longest_refusal(&demo, &browser).await;
-    untouched_routes_are_served(&demo).await;
+    sessionless_routes_are_served(&demo).await;
     setup.service().thaw().await;
-    let later = back(&demo, &browser).await;
+    let later = until_reconnected(&demo, &browser).await;
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
     println!(
         "h21: 40 requests to a frozen store, all 503 within {longest:?}, deadline {DEADLINE}; every worker back {later:?} after the first"
     );
 }
 
-/// What stands for a frozen server with SQLite is a process of the site that stands still. It may
-/// as well be killed there, and nobody has to clean up after it.
-async fn h18_a_writer_that_dies_in_the_middle_of_its_commit_stops_nobody(setup: &mut Setup) {
+/// SQLite has no server. A process of the site that stops during a commit replaces the frozen
+/// server. Here it is killed, and the other processes continue without a cleanup.
+async fn h18_writer_killed_during_a_commit_does_not_block_others(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
     setup.service().freeze().await;
-    refused(&mut browser, Request::get("/session")).await;
+    expect_503(&mut browser, Request::get("/session")).await;
     match setup.service() {
         Service::Sql(sql, _) => match &**sql {
             AnySql::Sqlite(sqlite) => sqlite.die().await,
-            AnySql::Postgres(_) | AnySql::MariaDb(_) => panic!("a server writes by itself"),
+            AnySql::Postgres(_) | AnySql::MariaDb(_) => {
+                panic!("only SQLite writes in the process of the demo")
+            }
         },
         Service::IpcOwner(_) | Service::Redis(..) | Service::Mongo(..) => {
-            panic!("a server writes by itself")
+            panic!("only SQLite writes in the process of the demo")
         }
     }
-    back(&demo, &browser).await;
+    until_reconnected(&demo, &browser).await;
     let page = browser.page().await;
     assert_eq!(
         (page.principal.as_deref(), page.value("n")),
@@ -217,7 +220,7 @@ async fn h18_a_writer_that_dies_in_the_middle_of_its_commit_stops_nobody(setup: 
     assert_eq!(browser.page().await.value("n"), Some(&serde_json::json!(2)));
 }
 
-/// What changes a session or begins one.
+/// Requests that change a session or create one.
 fn first_writes() -> [Request; 4] {
     [
         Request::put("/session/n", "2"),
@@ -227,21 +230,21 @@ fn first_writes() -> [Request; 4] {
     ]
 }
 
-/// What changes only a session that is there.
-fn of_a_session() -> [Request; 3] {
+/// Requests that only change an existing session.
+fn writes_to_a_session() -> [Request; 3] {
     [Request::delete("/session/n"), Request::post("/renew"), Request::post("/logout")]
 }
 
-async fn h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing(setup: &mut Setup) {
+async fn h19_read_only_store_serves_reads_and_rejects_writes(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
     setup.service().take_no_writes().await;
     for request in first_writes() {
-        refused(&mut demo.browser(), request).await;
+        expect_503(&mut demo.browser(), request).await;
     }
-    for request in first_writes().into_iter().chain(of_a_session()) {
-        refused(&mut browser, request).await;
+    for request in first_writes().into_iter().chain(writes_to_a_session()) {
+        expect_503(&mut browser, request).await;
         let page = browser.page().await;
         assert_eq!(
             (page.principal.as_deref(), page.value("n")),
@@ -253,18 +256,18 @@ async fn h19_a_store_that_takes_no_writes_serves_reads_and_promises_nothing(setu
     assert_eq!(browser.page().await.value("n"), Some(&serde_json::json!(2)));
 }
 
-async fn h19_a_full_server_serves_reads_and_still_signs_out(setup: &mut Setup) {
+async fn h19_full_server_serves_reads_and_sign_outs(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "1").await.expect(204);
     configure(setup, "maxmemory", "1").await;
-    refused(&mut browser, Request::put("/session/more", r#""and more""#)).await;
-    refused(&mut demo.browser(), Request::put("/session/n", "1")).await;
-    refused(&mut demo.browser(), Request::post("/login").json(r#"{"user":"eve"}"#)).await;
+    expect_503(&mut browser, Request::put("/session/more", r#""and more""#)).await;
+    expect_503(&mut demo.browser(), Request::put("/session/n", "1")).await;
+    expect_503(&mut demo.browser(), Request::post("/login").json(r#"{"user":"eve"}"#)).await;
     let before = browser.clone();
     assert!(
         browser.post("/renew").await.expect(204).set_cookie().is_some(),
-        "an id that may be known to others can be changed"
+        "a full server still renews an id"
     );
     let page = browser.page().await;
     assert_eq!(
@@ -286,7 +289,7 @@ async fn h19_a_full_server_serves_reads_and_still_signs_out(setup: &mut Setup) {
     assert_eq!(demo.signed_in("eve").await.page().await.principal.as_deref(), Some("eve"));
 }
 
-async fn h19_a_set_without_a_majority_serves_reads_and_promises_nothing(setup: &mut Setup) {
+async fn h19_set_without_a_majority_serves_reads_and_rejects_writes(setup: &mut Setup) {
     let demo = start(setup).await;
     let (mut bob, mut eve, mut mallory) =
         (demo.signed_in("bob").await, demo.signed_in("eve").await, demo.signed_in("mallory").await);
@@ -294,58 +297,58 @@ async fn h19_a_set_without_a_majority_serves_reads_and_promises_nothing(setup: &
         let _ = browser.insert("n", "1").await.expect(204);
     }
     let set = replica_set(setup);
-    let primary = set.primary().await.expect("the set is the test's own");
+    let primary = set.primary().await.expect("the set belongs to the test");
     set.outlive_followers(primary).await;
     for follower in followers(set, primary) {
-        set.freeze(follower).await.expect("the set is the test's own");
+        set.freeze(follower).await.expect("the set belongs to the test");
     }
     for request in first_writes() {
-        refused(&mut demo.browser(), request).await;
+        expect_503(&mut demo.browser(), request).await;
     }
-    // In this order: a renewal that the primary made and nobody else has must not let a logout of
-    // the old id pass for done.
-    for request in first_writes().into_iter().chain(of_a_session()) {
-        refused(&mut bob, request.clone()).await;
+    // The order matters. After a renewal that only the primary has, a logout with the old id must
+    // not be reported as done.
+    for request in first_writes().into_iter().chain(writes_to_a_session()) {
+        expect_503(&mut bob, request.clone()).await;
         let page = bob.page().await;
         let seen = (page.principal.as_deref(), page.value("n"));
         assert_eq!(
             seen,
             (Some("bob"), Some(&serde_json::json!(1))),
-            "what is not saved is not seen, after {request:?}"
+            "reads show no unsaved change, after {request:?}"
         );
     }
-    refused(&mut mallory, Request::post("/logout-everywhere")).await;
-    assert_eq!(mallory.page().await.principal.as_deref(), Some("mallory"), "nobody was signed out");
-    untouched_routes_are_served(&demo).await;
+    expect_503(&mut mallory, Request::post("/logout-everywhere")).await;
+    assert_eq!(mallory.page().await.principal.as_deref(), Some("mallory"), "no session was ended");
+    sessionless_routes_are_served(&demo).await;
     let set = replica_set(setup);
     for follower in followers(set, primary) {
-        set.thaw(follower).await.expect("the set is the test's own");
+        set.thaw(follower).await.expect("the set belongs to the test");
     }
     set.complete().await;
-    back(&demo, &eve).await;
+    until_reconnected(&demo, &eve).await;
     assert_eq!(
         eve.page().await.value("n"),
         Some(&serde_json::json!(1)),
-        "whom nothing was asked of is as before"
+        "a session without requests is unchanged"
     );
     let _ = eve.insert("n", "2").await.expect(204);
     assert_eq!(eve.page().await.value("n"), Some(&serde_json::json!(2)));
-    // What was refused may have been made, and asked for again it is done.
+    // A refused request may have taken effect. The repeated request succeeds.
     sign_out(&mut mallory).await;
-    // Bob's sign-in may have been made as well. Until that has settled, a sign-out with the id from
-    // before it is a conflict.
+    // The sign-in of Bob may have taken effect too. Until it settles, a sign-out with the earlier
+    // id is a conflict.
     let before = bob.clone();
     let signed_out = async || (bob.post("/logout").await.status == 204).then_some(());
     wait::until("a sign-out", PATIENCE, signed_out).await;
     assert!(before.clone().page().await.is_anonymous());
 }
 
-/// The replica set that has the sessions.
+/// The replica set that stores the sessions.
 fn replica_set(setup: &mut Setup) -> &MongoSet {
     match setup.service() {
         Service::Mongo(mongo, _) => match &**mongo {
             AnyMongo::Set(set) => set,
-            AnyMongo::Server(_) => panic!("a server alone has no followers"),
+            AnyMongo::Server(_) => panic!("a single server has no followers"),
         },
         Service::IpcOwner(_) | Service::Redis(..) | Service::Sql(..) => {
             panic!("only MongoDB has replica sets")
@@ -354,37 +357,37 @@ fn replica_set(setup: &mut Setup) -> &MongoSet {
 }
 
 fn followers(set: &MongoSet, primary: u16) -> impl Iterator<Item = u16> {
-    let ports = set.ports().expect("the set is the test's own");
+    let ports = set.ports().expect("the set belongs to the test");
     ports.into_iter().filter(move |port| *port != primary)
 }
 
-/// Sets what the server of the sessions, or each primary of them, is told to keep to.
+/// Changes a setting of the Redis server, or of each primary.
 async fn configure(setup: &mut Setup, name: &str, value: &str) {
     let Service::Redis(redis, _) = setup.service() else {
-        panic!("only Redis can be set up while it runs")
+        panic!("only Redis is configured at run time")
     };
     redis.ask_all(&["CONFIG", "SET", name, value]).await;
 }
 
-async fn h20_a_logout_in_an_outage_is_an_error_and_a_retry_works(setup: &mut Setup) {
+async fn h20_logout_during_an_outage_fails_and_a_retry_works(setup: &mut Setup) {
     let demo = start(setup).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().freeze().await;
-    refused(&mut browser, Request::post("/logout")).await;
+    expect_503(&mut browser, Request::post("/logout")).await;
     setup.service().thaw().await;
-    back(&demo, &browser).await;
+    until_reconnected(&demo, &browser).await;
     sign_out(&mut browser).await;
     let mut browser = demo.signed_in("bob").await;
     setup.service().stop().await;
-    refused(&mut browser, Request::post("/logout")).await;
-    refused(&mut browser, Request::post("/logout-everywhere")).await;
+    expect_503(&mut browser, Request::post("/logout")).await;
+    expect_503(&mut browser, Request::post("/logout-everywhere")).await;
     setup.service().restart().await;
-    back(&demo, &browser).await;
+    until_reconnected(&demo, &browser).await;
     if setup.service().keeps() == Durability::Full {
         assert_eq!(
             browser.page().await.principal.as_deref(),
             Some("bob"),
-            "nobody was told otherwise"
+            "the user is still signed in"
         );
     }
     sign_out(&mut browser).await;
@@ -404,8 +407,8 @@ async fn sign_out(browser: &mut Browser) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h21_a_frozen_primary_that_owns_the_sessions_gives_503_in_time() {
-    let setup = Setup::ipc().await.expect("it needs no server");
+async fn h21_frozen_owner_process_gives_503_in_time() {
+    let setup = Setup::ipc().await.expect("ipc needs no server");
     let demo = start(&setup).await;
     let mut browser = demo.signed_in("bob").await;
     let mut workers = demo.connections(setup.workers).await;
@@ -423,11 +426,11 @@ async fn h21_a_frozen_primary_that_owns_the_sessions_gives_503_in_time() {
         assert!(started.elapsed() < IN_TIME, "503 only after {:?}", started.elapsed());
         longest = longest.max(started.elapsed());
     }
-    untouched_routes_are_served(&demo).await;
+    sessionless_routes_are_served(&demo).await;
     demo.process.thaw();
     demo.ready().await;
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
-    assert_eq!(demo.workers(), pids, "nobody was killed for it");
+    assert_eq!(demo.workers(), pids, "no worker was killed");
     println!(
         "h21: every worker of a frozen primary answered 503 within {longest:?}, deadline {DEADLINE}"
     );

@@ -1,4 +1,4 @@
-//! K05: what visitors notice of rolling reloads and of workers that are told to leave.
+//! K05: effects of rolling reloads and of stopped workers on clients.
 
 use std::{
     io,
@@ -22,26 +22,27 @@ const WORKERS: usize = 2;
 const ROUNDS: usize = 10;
 const REQUESTS: usize = 20_000;
 
-/// How a visitor comes back.
+/// How a client uses connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Visitor {
-    /// On a new connection each time.
-    New,
-    /// On the same one; if it is gone, once more on another.
-    Keeping,
-    /// On the same one, without another try.
-    Insisting,
+enum ClientKind {
+    /// A new connection for each request.
+    NewConnection,
+    /// One connection for all requests. If it is closed, the client sends the request again on a
+    /// new one.
+    RetryingKeepAlive,
+    /// One connection for all requests. The client does not send a request again.
+    KeepAlive,
 }
 
 #[derive(Debug, Default)]
-struct Visits {
+struct ClientLog {
     answered: usize,
     failed: Vec<String>,
     retried: usize,
     longest: Duration,
 }
 
-impl Visits {
+impl ClientLog {
     fn add(&mut self, more: Self) {
         self.answered += more.answered;
         self.retried += more.retried;
@@ -50,31 +51,31 @@ impl Visits {
     }
 }
 
-impl Visitor {
-    /// Reads the session over and over until it is over.
-    async fn visit(self, address: SocketAddr, browser: Browser, over: Arc<AtomicBool>) -> Visits {
-        let (mut visits, mut kept) = (Visits::default(), None);
+impl ClientKind {
+    /// Reads the session until the test ends.
+    async fn run(self, address: SocketAddr, browser: Browser, over: Arc<AtomicBool>) -> ClientLog {
+        let (mut log, mut kept) = (ClientLog::default(), None);
         while !over.load(Relaxed) {
             let begun = Instant::now();
             let mut said = ask(&mut kept, address, &browser).await;
-            if said.is_err() && self == Self::Keeping {
-                visits.retried += 1;
+            if said.is_err() && self == Self::RetryingKeepAlive {
+                log.retried += 1;
                 said = ask(&mut kept, address, &browser).await;
             }
             match said {
-                Ok(()) => visits.answered += 1,
-                Err(error) => visits.failed.push(error.to_string()),
+                Ok(()) => log.answered += 1,
+                Err(error) => log.failed.push(error.to_string()),
             }
-            if self == Self::New {
+            if self == Self::NewConnection {
                 kept = None;
             }
-            visits.longest = visits.longest.max(begun.elapsed());
+            log.longest = log.longest.max(begun.elapsed());
         }
-        visits
+        log
     }
 }
 
-/// One request, on the connection that was kept if there is one.
+/// Sends one request, on the kept connection if there is one.
 async fn ask(
     kept: &mut Option<Connection>,
     address: SocketAddr,
@@ -88,13 +89,13 @@ async fn ask(
     assert_eq!(
         response.json::<tests::Page>().principal.as_deref(),
         Some("bob"),
-        "the session is the same on every worker"
+        "every worker serves the same session"
     );
     *kept = (!response.closes()).then_some(connection);
     Ok(())
 }
 
-/// Waits until none of these serves any more, and as many as before do.
+/// Waits until all workers of `old` have ended and as many new ones serve.
 async fn replaced(demo: &Demo, old: &[Pid]) {
     wait::until("all workers to be replaced", PATIENCE, async || {
         let now = demo.workers();
@@ -104,16 +105,20 @@ async fn replaced(demo: &Demo, old: &[Pid]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn k05_reloads_and_workers_that_are_told_to_leave_cost_no_request() {
+async fn k05_reloads_and_stopped_workers_lose_no_request() {
     let demo = Demo::start(&["--workers", &WORKERS.to_string()]).await;
     let over = Arc::new(AtomicBool::new(false));
-    let kinds = [(Visitor::New, 16), (Visitor::Keeping, 8), (Visitor::Insisting, 8)];
-    let mut visitors = JoinSet::new();
+    let kinds = [
+        (ClientKind::NewConnection, 16),
+        (ClientKind::RetryingKeepAlive, 8),
+        (ClientKind::KeepAlive, 8),
+    ];
+    let mut clients = JoinSet::new();
     for (kind, count) in kinds {
         for _ in 0..count {
             let (address, browser, over) =
                 (demo.address, demo.signed_in("bob").await, Arc::clone(&over));
-            visitors.spawn(async move { (kind, kind.visit(address, browser, over).await) });
+            clients.spawn(async move { (kind, kind.run(address, browser, over).await) });
         }
     }
     let begun = Instant::now();
@@ -121,31 +126,30 @@ async fn k05_reloads_and_workers_that_are_told_to_leave_cost_no_request() {
         let old = demo.workers();
         demo.process.signal(Signal::HUP);
         replaced(&demo, &old).await;
-        let told = fastrand::choice(demo.workers()).expect("there are workers");
+        let told = fastrand::choice(demo.workers()).expect("workers run");
         process::signal(told, Signal::TERM);
         replaced(&demo, &[told]).await;
     }
     let took = begun.elapsed();
     over.store(true, Relaxed);
-    let mut all: Vec<(Visitor, Visits)> = kinds.map(|(kind, _)| (kind, Visits::default())).into();
-    while let Some(done) = visitors.join_next().await {
-        let (kind, visits) = done.expect("every answer is one that a visitor expects");
-        all.iter_mut().find(|(of, _)| *of == kind).expect("each kind is counted").1.add(visits);
+    let mut all: Vec<(ClientKind, ClientLog)> =
+        kinds.map(|(kind, _)| (kind, ClientLog::default())).into();
+    while let Some(done) = clients.join_next().await {
+        let (kind, log) = done.expect("every response is expected");
+        all.iter_mut().find(|(of, _)| *of == kind).expect("each kind is counted").1.add(log);
     }
-    println!(
-        "k05: {ROUNDS} reloads of {WORKERS} workers and {ROUNDS} workers told to leave in {took:?}"
-    );
-    for (kind, visits) in &all {
-        let Visits { answered, failed, retried, longest } = visits;
+    println!("k05: {ROUNDS} reloads of {WORKERS} workers and {ROUNDS} stopped workers in {took:?}");
+    for (kind, log) in &all {
+        let ClientLog { answered, failed, retried, longest } = log;
         println!(
-            "  {kind:?}: {answered} answered, {retried} tried again, {} failed, the longest took {longest:?}",
+            "  {kind:?}: {answered} answered, {retried} sent again, {} failed, the longest took {longest:?}",
             failed.len()
         );
-        // Who never tries again loses what is on its way just when an idle connection is closed;
-        // that is HTTP's, and only counted.
-        assert!(*kind == Visitor::Insisting || failed.is_empty(), "{kind:?}: {failed:?}");
+        // A client without a retry loses a request that it sends while the server closes the idle
+        // connection. HTTP cannot prevent that, so these failures are only counted.
+        assert!(*kind == ClientKind::KeepAlive || failed.is_empty(), "{kind:?}: {failed:?}");
     }
-    let answered: usize = all.iter().map(|(_, visits)| visits.answered).sum();
-    assert!(answered >= REQUESTS, "{answered} requests were too few to say anything");
+    let answered: usize = all.iter().map(|(_, log)| log.answered).sum();
+    assert!(answered >= REQUESTS, "{answered} requests are fewer than {REQUESTS}");
     assert!(demo.output().matches("reloaded").count() >= ROUNDS, "{}", demo.output());
 }

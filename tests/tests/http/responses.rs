@@ -1,4 +1,4 @@
-//! H14 and H22 to H24: what kinds of response and kinds of end mean for the session.
+//! H14 and H22 to H24: effects of responses, errors and disconnects on the session.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,18 @@ use tests::{
 };
 
 on_every_setup!(
-    h14_a_server_error_drops_what_was_recorded,
-    h14_every_other_status_keeps_it,
-    h14_a_panic_is_a_server_error_and_the_next_request_is_served,
-    h22_every_kind_of_response_is_committed_before_its_head,
-    h22_a_body_that_outlives_the_head_commits_by_itself,
-    h23_a_client_that_hangs_up_leaves_no_half_state,
-    h24_what_is_inserted_after_destroy_starts_a_new_session,
+    h14_server_error_discards_the_changes,
+    h14_every_other_status_saves_the_changes,
+    h14_panic_returns_500_and_the_next_request_is_served,
+    h22_every_response_is_sent_after_the_commit,
+    h22_body_sent_after_the_head_commits_explicitly,
+    h23_disconnected_client_leaves_no_partial_state,
+    h24_insert_after_destroy_starts_a_new_session,
 );
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn h14_a_server_error_drops_what_was_recorded(setup: &Setup) {
+async fn h14_server_error_discards_the_changes(setup: &Setup) {
     let app = App::start(setup).await;
     for route in ["fail", "error"] {
         for status in [500, 501, 503, 599] {
@@ -43,10 +43,10 @@ async fn h14_a_server_error_drops_what_was_recorded(setup: &Setup) {
     assert_eq!(browser.cookie(), before);
     let page = browser.page().await;
     assert_eq!((page.principal.as_deref(), page.value("mark")), (None, None));
-    assert_eq!(page.value("n"), Some(&serde_json::json!(1)), "what was there before stays");
+    assert_eq!(page.value("n"), Some(&serde_json::json!(1)), "earlier values are kept");
 }
 
-async fn h14_every_other_status_keeps_it(setup: &Setup) {
+async fn h14_every_other_status_saves_the_changes(setup: &Setup) {
     let app = App::start(setup).await;
     for status in [200, 201, 204, 302, 303, 304, 400, 404, 409, 418] {
         let mut browser = app.browser();
@@ -66,7 +66,7 @@ async fn h14_every_other_status_keeps_it(setup: &Setup) {
     assert!(browser.page().await.value("mark").is_some());
 }
 
-async fn h14_a_panic_is_a_server_error_and_the_next_request_is_served(setup: &Setup) {
+async fn h14_panic_returns_500_and_the_next_request_is_served(setup: &Setup) {
     let app = App::start(setup).await;
     let mut browser = app.browser();
     let _ = browser.insert("n", "1").await.expect(204);
@@ -75,20 +75,23 @@ async fn h14_a_panic_is_a_server_error_and_the_next_request_is_served(setup: &Se
         let response = connection
             .send(&browser.dress(Request::post(route)))
             .await
-            .expect("a panic is answered")
+            .expect("a panicking handler gets a response")
             .expect(500);
         assert!(response.set_cookie().is_none());
-        assert!(!response.text().contains("bug"), "the panic's text is not for clients");
+        assert!(
+            !response.text().contains("bug"),
+            "the response does not contain the panic message"
+        );
         let page: tests::Page = connection
             .send(&browser.dress(Request::get("/session")))
             .await
-            .expect("the next is served")
+            .expect("the next request is served")
             .json();
         assert_eq!((page.value("mark"), page.value("n")), (None, Some(&serde_json::json!(1))));
     }
 }
 
-async fn h22_every_kind_of_response_is_committed_before_its_head(setup: &Setup) {
+async fn h22_every_response_is_sent_after_the_commit(setup: &Setup) {
     let app = App::start(setup).await;
     let websocket = Request::get("/websocket")
         .header("Connection", "Upgrade")
@@ -101,18 +104,18 @@ async fn h22_every_kind_of_response_is_committed_before_its_head(setup: &Setup) 
         (Request::get("/not-modified"), "GET", 304),
         (Request::get("/redirect"), "GET", 303),
         (websocket, "GET", 101),
-        // Only the head is read of this one: its body never ends.
+        // The body of this response never ends, so only the head is read.
         (Request::get("/endless"), "HEAD", 200),
     ] {
         let mut connection = Connection::open(app.address).await.expect("the server accepts");
         let mut browser = app.browser();
         connection.write(&request.to_bytes()).await.expect("the server reads");
         let response = connection.response(method).await.expect("an answer").expect(status);
-        let cookie = response.set_cookie().unwrap_or_else(|| panic!("{request:?} brings a cookie"));
+        let cookie = response.set_cookie().unwrap_or_else(|| panic!("{request:?} sets a cookie"));
         browser.insert_cookie(&cookie);
         assert!(
             browser.page().await.value("mark").is_some(),
-            "{request:?} is committed when its head is there"
+            "{request:?} is committed before its response head"
         );
         if status == 200 && method == "GET" {
             assert_eq!(response.text(), "0\n1\n2\n3\n4\n");
@@ -120,13 +123,13 @@ async fn h22_every_kind_of_response_is_committed_before_its_head(setup: &Setup) 
     }
 }
 
-async fn h22_a_body_that_outlives_the_head_commits_by_itself(setup: &Setup) {
+async fn h22_body_sent_after_the_head_commits_explicitly(setup: &Setup) {
     let app = App::start(setup).await;
     let mut browser = app.browser();
     assert_eq!(
         browser.get("/late").await.expect(200).text(),
         "refused",
-        "a new id cannot reach the browser after the head"
+        "a new id cannot be sent after the response head"
     );
     assert_eq!(app.store.sessions().await, 0);
     let _ = browser.insert("n", "1").await.expect(204);
@@ -134,7 +137,7 @@ async fn h22_a_body_that_outlives_the_head_commits_by_itself(setup: &Setup) {
     assert!(browser.page().await.value("late").is_some());
 }
 
-async fn h23_a_client_that_hangs_up_leaves_no_half_state(setup: &Setup) {
+async fn h23_disconnected_client_leaves_no_partial_state(setup: &Setup) {
     let app = App::start(setup).await;
     let mut browser = app.browser();
     let _ = browser.insert("n", "1").await.expect(204);
@@ -145,13 +148,13 @@ async fn h23_a_client_that_hangs_up_leaves_no_half_state(setup: &Setup) {
         tokio::time::sleep(after).await;
     };
     let whole = usize::MAX;
-    // In the handler, between its two inserts; and in the middle of the request's head.
+    // The client disconnects between the two inserts of the handler, and during the request head.
     for n in 0..20 {
         hang_up(format!("/gate/a{n}/b{n}"), whole, Duration::from_millis(20)).await;
         hang_up(format!("/gate/c{n}/d{n}"), 40 + n, Duration::ZERO).await;
     }
     let _ = app.gate.send(true);
-    // While the commit is under way.
+    // The client disconnects during the commit.
     app.store.slow_writes.store(50, std::sync::atomic::Ordering::SeqCst);
     for n in 0..20_u64 {
         hang_up(format!("/gate/e{n}/f{n}"), whole, Duration::from_millis(5 * n)).await;
@@ -165,25 +168,27 @@ async fn h23_a_client_that_hangs_up_leaves_no_half_state(setup: &Setup) {
             match (page.value(&format!("{first}{n}")), page.value(&format!("{second}{n}"))) {
                 (Some(_), Some(_)) => both += 1,
                 (None, None) => neither += 1,
-                _ => panic!("half of request {first}{n} was saved"),
+                _ => panic!("only a part of request {first}{n} was saved"),
             }
         }
     }
     assert_eq!(page.value("n"), Some(&serde_json::json!(1)));
-    println!("h23: 60 clients hung up: {both} saved whole, {neither} not at all, 0 by halves");
+    println!(
+        "h23: 60 clients disconnected: {both} requests saved completely, {neither} not at all, 0 partly"
+    );
 }
 
-async fn h24_what_is_inserted_after_destroy_starts_a_new_session(setup: &Setup) {
+async fn h24_insert_after_destroy_starts_a_new_session(setup: &Setup) {
     let app = App::start(setup).await;
     let mut browser = app.browser();
     let _ = browser.login("bob").await.expect(200);
     let before = browser.clone();
     let response = browser.post("/restart").await.expect(204);
-    let cookie = response.set_cookie().expect("one cookie, the new one");
+    let cookie = response.set_cookie().expect("one cookie with the new id");
     assert!(!cookie.removes());
     assert_ne!(cookie.value, before.cookie());
-    // The new session has another key, so nothing ties it to the old one.
-    assert_ne!(tests::jar::key_of(&cookie.value), tests::jar::key_of(before.cookie()));
+    // The new session has a different key, so nothing links it to the old one.
+    assert_ne!(tests::cookie::key_of(&cookie.value), tests::cookie::key_of(before.cookie()));
     let page = browser.page().await;
     assert_eq!(
         (page.principal.as_deref(), page.value("flash")),
@@ -196,9 +201,9 @@ async fn h24_what_is_inserted_after_destroy_starts_a_new_session(setup: &Setup) 
 mod demo {
     use super::*;
 
-    on_every_setup!(h23_a_client_that_hangs_up_while_the_demo_works_leaves_the_rest_alone);
+    on_every_setup!(h23_disconnects_do_not_affect_other_clients);
 
-    async fn h23_a_client_that_hangs_up_while_the_demo_works_leaves_the_rest_alone(setup: &Setup) {
+    async fn h23_disconnects_do_not_affect_other_clients(setup: &Setup) {
         let demo = setup.start().await;
         let mut browser = demo.signed_in("bob").await;
         let _ = browser.insert("n", "1").await.expect(204);
@@ -208,17 +213,17 @@ mod demo {
             connection.write(&slow).await.expect("the demo reads");
             let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
             let put = browser.dress(Request::put("/session/n", "[1,2,3,4,5,6,7,8,9]")).to_bytes();
-            // Half a body: without its end it is no value.
+            // Half of a body is not a complete value.
             connection.write(&put[..put.len() - 1 - n % 15]).await.expect("the demo reads");
         }
         let started = Instant::now();
-        wait::until("a quiet demo", PATIENCE, async || {
+        wait::until("the demo to become idle", PATIENCE, async || {
             (started.elapsed() > Duration::from_millis(600)).then_some(())
         })
         .await;
         let page = browser.page().await;
         assert_eq!(page.value("n"), Some(&serde_json::json!(1)));
         assert_eq!(page.principal.as_deref(), Some("bob"));
-        assert_eq!(demo.workers().len(), setup.workers, "no worker died of it");
+        assert_eq!(demo.workers().len(), setup.workers, "no worker ended");
     }
 }

@@ -1,4 +1,4 @@
-//! H25 and S12: secrets are in no output and in no store.
+//! H25 and S12: no output and no store contains a secret.
 
 use std::collections::BTreeSet;
 
@@ -10,53 +10,53 @@ use session_core::SessionId;
 use tests::{
     Browser, Demo, KEY, OTHER_KEY, Service, Setup, Stored,
     client::{Request, send},
-    jar::{id_of, key_of, secret_of},
+    cookie::{id_of, key_of, secret_of},
     service::{Durability, PASSWORD},
 };
 
 use crate::cookies::signed;
 
-on_every_setup_and_a_set!(h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key);
+on_every_setup_and_a_set!(h25_output_at_every_level_contains_no_secret);
 
 mod outage {
     use super::*;
 
-    with_hands_on!(ipc = Setup::ipc_owner(), h25_no_output_of_an_outage_holds_a_secret);
-    with_hands_on!(
+    on_own_setup!(ipc = Setup::ipc_owner(), h25_output_during_an_outage_contains_no_secret);
+    on_own_setup!(
         redis = Setup::own_redis(Durability::None),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(
+    on_own_setup!(
         redis_cluster = Setup::own_redis_cluster(Durability::None),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(
+    on_own_setup!(
         mongo = Setup::own_mongo(Durability::None),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(
+    on_own_setup!(
         mongo_set = Setup::own_mongo_set(Durability::Full),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(
+    on_own_setup!(
         postgres = Setup::own_postgres(Durability::Full),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(
+    on_own_setup!(
         mariadb = Setup::own_mariadb(Durability::Full),
-        h25_no_output_of_an_outage_holds_a_secret
+        h25_output_during_an_outage_contains_no_secret
     );
-    with_hands_on!(sqlite = Setup::own_sqlite(), h25_no_output_of_an_outage_holds_a_secret);
+    on_own_setup!(sqlite = Setup::own_sqlite(), h25_output_during_an_outage_contains_no_secret);
 }
 
-/// A value that a session holds and nobody else has to know.
+/// A secret value in a session.
 const VALUE: &str = "swordfish-4711";
 
-/// Whose sessions these are.
+/// The user of the sessions.
 const USER: &str = "rosebud-1941";
 
-/// Walks through all routes and all kinds of failure; returns every cookie that was issued.
-async fn tour(demo: &Demo) -> BTreeSet<String> {
+/// Requests all routes and causes all kinds of failure. Returns every issued cookie.
+async fn visit_all_routes(demo: &Demo) -> BTreeSet<String> {
     let mut issued = BTreeSet::new();
     let mut browser = demo.browser();
     let mut keep = |browser: &Browser| issued.insert(browser.cookie().to_owned());
@@ -92,7 +92,7 @@ async fn tour(demo: &Demo) -> BTreeSet<String> {
     ] {
         browser.send(request).await;
     }
-    // Some of these have to begin anew, because another was faster.
+    // Some updates run again, because another one committed first.
     let updates = (0..20).map(|_| {
         let mut browser = browser.clone();
         async move { browser.post("/session/m/update").await.status }
@@ -108,7 +108,7 @@ async fn tour(demo: &Demo) -> BTreeSet<String> {
         send(demo.address, &Request::get("/session").cookie(broken)).await.expect("an answer");
     }
     let _ = send(demo.address, &Request::get("/session").cookie(format!("id={cookie}\0"))).await;
-    // A conflict: the session ends while a slow request holds it.
+    // A conflict: the session ends during a slow request.
     let mut slow = browser.clone();
     let slow = tokio::spawn(async move { slow.get("/slow?ms=600").await });
     tokio::time::sleep(std::time::Duration::from_millis(250)).await;
@@ -118,8 +118,8 @@ async fn tour(demo: &Demo) -> BTreeSet<String> {
     issued
 }
 
-/// What must not be in any output: the cookies, their ids and signatures in several spellings, the
-/// value, the keys, the store's password.
+/// The texts that no output may contain: cookies, ids and signatures in several encodings, the
+/// value, the keys, the password of the store.
 fn secrets(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
     let mut secrets =
         vec![("value".to_owned(), VALUE.to_owned()), ("password".to_owned(), PASSWORD.to_owned())];
@@ -147,9 +147,8 @@ fn secrets(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
     secrets
 }
 
-/// What a server is told and still has no reason to write into its log: whose sessions it has, and
-/// under which keys.
-fn seen_by_servers(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
+/// The texts that a server knows and must not log: the user and the keys of the sessions.
+fn known_to_servers(cookies: &BTreeSet<String>) -> Vec<(String, String)> {
     let keys =
         cookies.iter().map(|cookie| ("key of a session".to_owned(), key_of(cookie).to_owned()));
     keys.chain([("user".to_owned(), USER.to_owned())]).collect()
@@ -173,10 +172,10 @@ fn assert_clean(output: &str, secrets: &[(String, String)]) {
             }
         }
     }
-    assert!(found.is_empty(), "an output holds secrets: {found:#?}");
+    assert!(found.is_empty(), "an output contains secrets: {found:#?}");
 }
 
-async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup: &Setup) {
+async fn h25_output_at_every_level_contains_no_secret(setup: &Setup) {
     let demo = setup
         .start_with(&[
             "--log",
@@ -186,22 +185,22 @@ async fn h25_no_output_at_any_level_holds_an_id_a_cookie_a_value_or_a_key(setup:
             "--allow-crash",
         ])
         .await;
-    let cookies = tour(&demo).await;
+    let cookies = visit_all_routes(&demo).await;
     let _ = demo.browser().try_send(Request::post("/crash")).await;
-    let (output, of_service) = (demo.output(), setup.service_output());
+    let (output, service_log) = (demo.output(), setup.service_output());
     let secrets = secrets(&cookies);
-    assert!(output.lines().count() > 20, "trace says something: {output}");
+    assert!(output.lines().count() > 20, "the level trace logs events: {output}");
     assert_clean(&output, &secrets);
-    assert_clean(&of_service, &secrets);
-    assert_clean(&of_service, &seen_by_servers(&cookies));
+    assert_clean(&service_log, &secrets);
+    assert_clean(&service_log, &known_to_servers(&cookies));
     println!(
-        "h25: {} lines of output, {} secrets looked for, none found",
+        "h25: {} lines of output, {} secrets searched, none found",
         output.lines().count(),
         secrets.len()
     );
 }
 
-async fn h25_no_output_of_an_outage_holds_a_secret(setup: &mut Setup) {
+async fn h25_output_during_an_outage_contains_no_secret(setup: &mut Setup) {
     let demo = setup.start_with(&["--log", "trace", "--deadline", "1s"]).await;
     demo.settle().await;
     let mut browser = demo.signed_in(USER).await;
@@ -210,33 +209,33 @@ async fn h25_no_output_of_an_outage_holds_a_secret(setup: &mut Setup) {
     let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(503);
     setup.service().thaw().await;
     demo.ready().await;
-    let of_service = setup.service().output();
+    let service_log = setup.service().output();
     setup.service().stop().await;
     let _ = browser.insert("secret", &format!("{VALUE:?}")).await.expect(503);
     let cookies = BTreeSet::from([browser.cookie().to_owned()]);
     let secrets = secrets(&cookies);
-    assert!(demo.output().contains("503"), "it says something");
-    assert_eq!(of_service.is_empty(), setup.service().is_file(), "and so does a server");
+    assert!(demo.output().contains("503"), "the log names the status");
+    assert_eq!(service_log.is_empty(), setup.service().is_file(), "a server writes a log");
     assert_clean(&demo.output(), &secrets);
-    assert_clean(&of_service, &secrets);
+    assert_clean(&service_log, &secrets);
     if matches!(setup.service(), Service::Redis(..) | Service::Mongo(..) | Service::Sql(..)) {
-        assert_clean(&of_service, &seen_by_servers(&cookies));
+        assert_clean(&service_log, &known_to_servers(&cookies));
     }
 }
 
 mod stored {
     use super::*;
 
-    on_setup!(ipc = tests::Setup::ipc_owner(), s12_what_the_server_holds_opens_no_session);
-    on_setup!(redis, s12_what_the_server_holds_opens_no_session);
-    on_setup!(redis_cluster, s12_what_the_server_holds_opens_no_session);
-    on_setup!(mongo, s12_what_the_server_holds_opens_no_session);
-    on_setup!(postgres, s12_what_the_server_holds_opens_no_session);
-    on_setup!(mariadb, s12_what_the_server_holds_opens_no_session);
-    on_setup!(sqlite, s12_what_the_server_holds_opens_no_session);
-    on_setup!(mongo_set, s12_what_the_server_holds_opens_no_session);
+    on_setup!(ipc = tests::Setup::ipc_owner(), s12_stored_data_opens_no_session);
+    on_setup!(redis, s12_stored_data_opens_no_session);
+    on_setup!(redis_cluster, s12_stored_data_opens_no_session);
+    on_setup!(mongo, s12_stored_data_opens_no_session);
+    on_setup!(postgres, s12_stored_data_opens_no_session);
+    on_setup!(mariadb, s12_stored_data_opens_no_session);
+    on_setup!(sqlite, s12_stored_data_opens_no_session);
+    on_setup!(mongo_set, s12_stored_data_opens_no_session);
 
-    async fn s12_what_the_server_holds_opens_no_session(setup: &Setup) {
+    async fn s12_stored_data_opens_no_session(setup: &Setup) {
         let demo = setup.start().await;
         let mut browsers = Vec::new();
         for n in 0..20 {
@@ -250,37 +249,37 @@ mod stored {
             }
             browsers.push(browser);
         }
-        let Stored { sessions: places, marks, bytes, others } =
+        let Stored { sessions: stored_keys, marks, bytes, others } =
             setup.stored().await.expect("sessions outside the demo");
-        assert_eq!(places.len(), browsers.len());
+        assert_eq!(stored_keys.len(), browsers.len());
         for browser in &browsers {
-            for (what, spelling) in spellings(browser.cookie()) {
+            for (what, encoding) in encodings(browser.cookie()) {
                 assert!(
-                    !bytes.windows(spelling.len()).any(|window| window == spelling),
-                    "a dump holds an id: {what}"
+                    !bytes.windows(encoding.len()).any(|window| window == encoding),
+                    "a dump contains an id: {what}"
                 );
             }
             let key = key_of(browser.cookie());
             assert!(
-                places.iter().any(|place| place == key),
-                "the dump holds the session under its key"
+                stored_keys.iter().any(|stored| stored == key),
+                "the dump contains the session under its key"
             );
         }
-        for place in &places {
-            // With the key of a session, an attacker lacks its secret.
-            let made_up = format!("{place}.{}", "A".repeat(28));
+        for stored in &stored_keys {
+            // An attacker with the key of a session does not know its secret.
+            let made_up = format!("{stored}.{}", "A".repeat(28));
             let as_id = SessionId::parse(made_up.as_bytes()).expect("the alphabet of ids");
             for value in [
-                place.clone(),
-                format!("2.{place}"),
+                stored.clone(),
+                format!("2.{stored}"),
                 format!("0.{made_up}"),
                 format!("2.{made_up}.{}", "A".repeat(43)),
-                // Not even with the key that signs.
+                // The same, correctly signed.
                 signed(KEY, &as_id),
             ] {
                 assert!(
                     Browser::holding(demo.address, &value).page().await.is_anonymous(),
-                    "a stored key is no cookie"
+                    "a stored key is not accepted as a cookie"
                 );
             }
         }
@@ -294,27 +293,27 @@ mod stored {
             {
                 assert!(
                     Browser::holding(demo.address, &value).page().await.is_anonymous(),
-                    "what else is stored is no cookie"
+                    "other stored texts are not accepted as a cookie"
                 );
             }
         }
         println!(
-            "s12: {} sessions and {} other entries, {} bytes, no id in any spelling; {} other texts open nothing",
-            places.len(),
+            "s12: {} sessions and {} other entries, {} bytes, no id in any encoding; {} other texts open no session",
+            stored_keys.len(),
             others.len(),
             bytes.len(),
             public.len()
         );
     }
 
-    /// A cookie's secret, and its signature, in every spelling that a dump could have.
-    fn spellings(cookie: &str) -> Vec<(&'static str, Vec<u8>)> {
+    /// The secret and the signature of a cookie in every encoding that a dump could contain.
+    fn encodings(cookie: &str) -> Vec<(&'static str, Vec<u8>)> {
         let secret = secret_of(cookie);
         let all = URL_SAFE.decode(secret).expect("base64");
-        let mut spellings = vec![("signature", cookie.as_bytes()[cookie.len() - 43..].to_vec())];
+        let mut encodings = vec![("signature", cookie.as_bytes()[cookie.len() - 43..].to_vec())];
         for bytes in [&all[..], &all[4..]] {
             let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
-            spellings.extend([
+            encodings.extend([
                 ("bytes", bytes.to_vec()),
                 ("bytes backwards", reversed),
                 ("hex", hex(bytes).into_bytes()),
@@ -327,6 +326,6 @@ mod stored {
                 ("hex of the text", hex(&secret.as_bytes()[6..]).into_bytes()),
             ]);
         }
-        spellings
+        encodings
     }
 }

@@ -1,4 +1,4 @@
-//! H10 to H13 and H15: signing in and out, and what is in flight meanwhile.
+//! H10 to H13 and H15: sign-in, renewal, sign-out, and slow requests during them.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,18 @@ use tests::{
 };
 
 on_every_setup_and_a_set!(
-    h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker,
-    h11_renew_gives_a_new_id_and_keeps_user_data_and_age,
-    h11_renew_without_a_grace_kills_the_old_id_at_once,
-    h11_renew_does_not_extend_the_absolute_timeout,
-    h12_logout_ends_the_session_and_removes_the_cookie_as_it_was_set,
-    h13_a_slow_write_never_brings_a_signed_out_session_back,
-    h13_a_slow_write_never_brings_a_revoked_session_back,
-    h13_a_slow_write_never_brings_an_expired_session_back,
-    h15_what_follows_a_sign_in_sees_the_user,
+    h10_sign_in_replaces_the_id_on_every_worker,
+    h11_renewal_changes_the_id_and_keeps_user_data_and_age,
+    h11_renewal_without_grace_ends_the_old_id_at_once,
+    h11_renewal_does_not_extend_the_absolute_timeout,
+    h12_logout_ends_the_session_and_removes_its_cookie,
+    h13_slow_write_does_not_restore_a_signed_out_session,
+    h13_slow_write_does_not_restore_a_revoked_session,
+    h13_slow_write_does_not_restore_an_expired_session,
+    h15_request_after_a_sign_in_finds_the_user,
 );
 
-async fn h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker(setup: &Setup) {
+async fn h10_sign_in_replaces_the_id_on_every_worker(setup: &Setup) {
     let demo = setup.start().await;
     let mut browser = demo.browser();
     let _ = browser.insert("basket", r#"["tea"]"#).await.expect(204);
@@ -33,7 +33,7 @@ async fn h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker(setup:
             .expect("an answer")
             .expect(200)
             .json();
-        assert!(!page.is_anonymous(), "every worker knows the session before");
+        assert!(!page.is_anonymous(), "every worker finds the session before the sign-in");
     }
     let _ = browser.login("bob").await.expect(200);
     assert_ne!(before.cookie(), browser.cookie());
@@ -44,7 +44,7 @@ async fn h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker(setup:
             .expect("an answer")
             .expect(200)
             .json();
-        assert!(old.is_anonymous(), "the old id is dead");
+        assert!(old.is_anonymous(), "the old id is invalid");
         let new: Page = worker
             .send(&browser.dress(Request::get("/session")))
             .await
@@ -56,7 +56,7 @@ async fn h10_sign_in_gives_a_new_id_and_kills_the_old_one_on_every_worker(setup:
     }
 }
 
-async fn h11_renew_gives_a_new_id_and_keeps_user_data_and_age(setup: &Setup) {
+async fn h11_renewal_changes_the_id_and_keeps_user_data_and_age(setup: &Setup) {
     let demo = setup.start().await;
     let mut browser = demo.signed_in("bob").await;
     let _ = browser.insert("n", "7").await.expect(204);
@@ -68,18 +68,18 @@ async fn h11_renew_gives_a_new_id_and_keeps_user_data_and_age(setup: &Setup) {
     assert_eq!(
         before.clone().page().await.principal.as_deref(),
         Some("bob"),
-        "the former id reads for the grace"
+        "the former id reads during the grace"
     );
     let page = browser.page().await;
     assert_eq!(
         (page.principal.as_deref(), page.value("n")),
         (Some("bob"), Some(&serde_json::json!(7)))
     );
-    assert_eq!(page.handle, handle, "the public name stays");
-    assert!(page.age.expect("a session has an age") >= 1.0, "the age starts anew: {page:?}");
+    assert_eq!(page.handle, handle, "the handle stays the same");
+    assert!(page.age.expect("a session has an age") >= 1.0, "the age is kept: {page:?}");
 }
 
-async fn h11_renew_without_a_grace_kills_the_old_id_at_once(setup: &Setup) {
+async fn h11_renewal_without_grace_ends_the_old_id_at_once(setup: &Setup) {
     let demo = setup.start_with(&["--rotation-grace", "0s"]).await;
     let mut browser = demo.signed_in("bob").await;
     let before = browser.clone();
@@ -91,12 +91,12 @@ async fn h11_renew_without_a_grace_kills_the_old_id_at_once(setup: &Setup) {
             .expect("an answer")
             .expect(200)
             .json();
-        assert!(old.is_anonymous(), "the old id is dead on every worker");
+        assert!(old.is_anonymous(), "the old id is invalid on every worker");
     }
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }
 
-async fn h11_renew_does_not_extend_the_absolute_timeout(setup: &Setup) {
+async fn h11_renewal_does_not_extend_the_absolute_timeout(setup: &Setup) {
     let demo = setup.start_with(&["--idle-timeout", "4s", "--absolute-timeout", "4s"]).await;
     let mut browser = demo.signed_in("bob").await;
     let started = Instant::now();
@@ -104,10 +104,10 @@ async fn h11_renew_does_not_extend_the_absolute_timeout(setup: &Setup) {
     let _ = browser.post("/renew").await.expect(204);
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
     tokio::time::sleep(Duration::from_millis(4_300).saturating_sub(started.elapsed())).await;
-    assert!(browser.page().await.is_anonymous(), "renewing must not prolong");
+    assert!(browser.page().await.is_anonymous(), "a renewal does not extend the absolute timeout");
 }
 
-async fn h12_logout_ends_the_session_and_removes_the_cookie_as_it_was_set(setup: &Setup) {
+async fn h12_logout_ends_the_session_and_removes_its_cookie(setup: &Setup) {
     let https = ["--cookie", "secure", "--trusted-proxy", "127.0.0.1/32"];
     for flags in [&[][..], &https] {
         let demo = setup.start_with(flags).await;
@@ -133,41 +133,41 @@ async fn h12_logout_ends_the_session_and_removes_the_cookie_as_it_was_set(setup:
     }
 }
 
-/// How many sessions are written to while they end.
+/// The number of sessions that end during a write.
 const TRIES: usize = 200;
 
-/// Starts `/slow` with every browser, lets `end` end the sessions meanwhile, and expects a conflict
-/// and no session under any id.
+/// Starts `/slow` with every browser and ends the sessions with `end` during these requests. Every
+/// request must get a conflict, and no session may exist afterwards.
 async fn end_while_slow(browsers: Vec<Browser>, slow: Duration, end: impl AsyncFnOnce()) {
     let writers: Vec<_> =
         browsers.iter().map(|browser| tokio::spawn(write_slowly(browser.clone(), slow))).collect();
-    // The slow handlers have read by now: their answers are due much later.
+    // The slow handlers have read the session, and respond much later.
     tokio::time::sleep(slow / 2).await;
     end().await;
     for writer in writers {
         let (response, after) = writer.await.expect("no panic");
-        was_refused(&response, after).await;
+        is_refused(&response, after).await;
     }
-    none_came_back(&browsers).await;
+    all_have_ended(&browsers).await;
 }
 
 async fn write_slowly(mut browser: Browser, slow: Duration) -> (Response, Browser) {
     (browser.get(&format!("/slow?ms={}", slow.as_millis())).await, browser)
 }
 
-async fn was_refused(response: &Response, after: Browser) {
+async fn is_refused(response: &Response, after: Browser) {
     let cookie = response.set_cookie();
     assert_eq!(response.status, 409, "{} {cookie:?}", response.text());
-    assert!(cookie.is_none_or(|cookie| cookie.removes()), "no new id for a session that ended");
+    assert!(cookie.is_none_or(|cookie| cookie.removes()), "an ended session gets no new id");
     assert!(!after.has_cookie() || after.clone().page().await.is_anonymous());
 }
 
-async fn none_came_back(browsers: &[Browser]) {
+async fn all_have_ended(browsers: &[Browser]) {
     let pages = join_all(browsers.iter().map(|browser| {
         let mut browser = browser.clone();
         async move { browser.page().await }
     }));
-    assert!(pages.await.iter().all(Page::is_anonymous), "a session came back");
+    assert!(pages.await.iter().all(Page::is_anonymous), "a session exists again");
 }
 
 async fn sessions(demo: &Demo, user: impl Fn(usize) -> String, count: usize) -> Vec<Browser> {
@@ -178,7 +178,7 @@ async fn sessions(demo: &Demo, user: impl Fn(usize) -> String, count: usize) -> 
     .await
 }
 
-async fn h13_a_slow_write_never_brings_a_signed_out_session_back(setup: &Setup) {
+async fn h13_slow_write_does_not_restore_a_signed_out_session(setup: &Setup) {
     let demo = setup.start().await;
     for _ in 0..2 {
         let browsers = sessions(&demo, |n| format!("user{n}"), TRIES / 2).await;
@@ -191,10 +191,10 @@ async fn h13_a_slow_write_never_brings_a_signed_out_session_back(setup: &Setup) 
         })
         .await;
     }
-    println!("h13: {TRIES} of {TRIES} slow writes got 409, 0 sessions came back");
+    println!("h13: {TRIES} of {TRIES} slow writes got 409, 0 sessions exist again");
 }
 
-async fn h13_a_slow_write_never_brings_a_revoked_session_back(setup: &Setup) {
+async fn h13_slow_write_does_not_restore_a_revoked_session(setup: &Setup) {
     let demo = setup.start().await;
     let browsers = sessions(&demo, |_| "bob".to_owned(), TRIES).await;
     let mut other = demo.signed_in("bob").await;
@@ -206,40 +206,40 @@ async fn h13_a_slow_write_never_brings_a_revoked_session_back(setup: &Setup) {
     println!("h13: {TRIES} of {TRIES} slow writes to revoked sessions got 409");
 }
 
-async fn h13_a_slow_write_never_brings_an_expired_session_back(setup: &Setup) {
+async fn h13_slow_write_does_not_restore_an_expired_session(setup: &Setup) {
     let demo = setup.start_with(&["--idle-timeout", "3s"]).await;
     let visits = (0..TRIES / 4).map(|n| {
         let (demo, user) = (&demo, format!("user{n}"));
         async move {
-            // Each goes on at once: a session that is over before it is read is none, and what
-            // follows is a new one.
+            // Each client sends its slow request at once. If the session expired before the read,
+            // the write would start a new session.
             let browser = demo.signed_in(&user).await;
             let (response, after) = write_slowly(browser.clone(), Duration::from_secs(6)).await;
-            was_refused(&response, after).await;
+            is_refused(&response, after).await;
             browser
         }
     });
-    none_came_back(&join_all(visits).await).await;
+    all_have_ended(&join_all(visits).await).await;
     println!("h13: {0} of {0} slow writes to expired sessions got 409", TRIES / 4);
 }
 
-async fn h15_what_follows_a_sign_in_sees_the_user(setup: &Setup) {
+async fn h15_request_after_a_sign_in_finds_the_user(setup: &Setup) {
     const SIGN_INS: usize = 1_000;
     let demo = setup.start().await;
     let address = demo.address;
-    let visitors = (0..8).map(|visitor| {
+    let clients = (0..8).map(|client| {
         tokio::spawn(async move {
             for n in 0..SIGN_INS / 8 {
-                let user = format!("user{visitor}-{n}");
-                // Every request of a browser has a connection of its own, so the second one may
-                // meet another worker.
+                let user = format!("user{client}-{n}");
+                // Every request of a browser has its own connection, so another worker may serve
+                // the second one.
                 let mut browser = Browser::signed_in(address, &user).await;
                 assert_eq!(browser.page().await.principal, Some(user));
             }
         })
     });
-    for visitor in visitors.collect::<Vec<_>>() {
-        visitor.await.expect("every visitor is seen");
+    for client in clients.collect::<Vec<_>>() {
+        client.await.expect("every client finds its user");
     }
-    println!("h15: {SIGN_INS} of {SIGN_INS} requests after a sign-in saw the user");
+    println!("h15: {SIGN_INS} of {SIGN_INS} requests after a sign-in found the user");
 }

@@ -1,4 +1,4 @@
-//! H27 to H36, S28 and S31: ids that a rotation has replaced, and what a sign-in asks for.
+//! H27 to H36, S26, S28 and S31: superseded ids, sign-ins, devices and several cookies.
 
 use std::{
     collections::HashSet,
@@ -10,57 +10,57 @@ use session_core::{Claim, NewRecord, SessionId};
 use tests::{
     Browser, Setup,
     client::{Connection, Request, Response},
-    jar::{id_of, key_of},
+    cookie::{id_of, key_of},
     wait,
 };
 
 on_every_setup!(
-    h27_a_superseded_id_reads_anonymous_and_its_writes_conflict,
-    h27_a_superseded_id_counts_as_absent_once_the_rotation_has_settled,
-    h27_each_of_several_rotations_settles_by_itself,
-    h27_a_superseded_id_ends_its_own_session_and_no_other,
-    h27_a_sign_in_with_a_superseded_id_starts_a_session_under_a_new_key,
-    h28_reads_beside_a_renewal_stay_signed_in_and_send_nothing,
-    h29_a_stream_ends_when_its_session_does,
-    h30_a_sign_in_ends_the_oldest_sessions_of_the_user,
-    h30_a_change_of_credentials_brings_no_ended_session_back,
-    h31_a_proof_of_identity_ages_and_is_given_anew,
-    h32_the_audit_trail_tells_what_happened_without_an_id,
-    h33_of_several_cookies_the_current_one_counts_and_a_sign_out_ends_all,
-    h34_a_sign_in_whose_answer_was_lost_is_repeated,
-    h36_an_id_from_before_the_sign_in_ends_nothing,
-    h36_another_user_gets_another_key,
+    h27_superseded_id_reads_anonymous_and_its_writes_conflict,
+    h27_superseded_id_is_ignored_after_the_rotation_settles,
+    h27_each_rotation_settles_separately,
+    h27_superseded_id_ends_only_its_own_session,
+    h27_sign_in_with_a_superseded_id_gets_a_new_key,
+    h28_reads_during_a_renewal_are_signed_in_and_set_no_cookie,
+    h29_stream_ends_with_its_session,
+    h30_sign_in_ends_the_oldest_sessions_of_the_user,
+    h30_credential_change_does_not_restore_an_ended_session,
+    h31_authentication_ages_and_can_be_repeated,
+    h32_audit_log_names_events_and_contains_no_id,
+    h33_current_cookie_is_used_and_sign_out_ends_all_presented,
+    h34_sign_in_with_a_lost_response_can_be_repeated,
+    h36_id_from_before_the_sign_in_ends_no_session,
+    h36_sign_in_of_another_user_gets_a_new_key,
     s28_remember_me_does_not_pass_to_another_user,
-    s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to,
+    s31_superseded_id_is_reported_and_optionally_ends_the_session,
 );
 
-/// A rotation is taken back by hand, for which the store must be outside the demo.
+/// The test undoes a rotation, so the store must be outside the demo.
 mod lost_rotation {
-    use super::h35_a_lost_rotation_locks_nobody_out;
+    use super::h35_lost_rotation_does_not_lock_out_the_user;
 
-    on_setup!(redis, h35_a_lost_rotation_locks_nobody_out);
-    on_setup!(mongo, h35_a_lost_rotation_locks_nobody_out);
+    on_setup!(redis, h35_lost_rotation_does_not_lock_out_the_user);
+    on_setup!(mongo, h35_lost_rotation_does_not_lock_out_the_user);
 }
 
-/// A flood of visitors in a store that is bounded.
+/// A flood of anonymous clients on a bounded store.
 mod flood {
-    use super::s26_a_flood_of_visitors_leaves_sign_ins_working;
+    use super::s26_sign_ins_work_during_a_flood_of_anonymous_sessions;
 
-    on_setup!(ipc, s26_a_flood_of_visitors_leaves_sign_ins_working);
-    on_setup!(memory, s26_a_flood_of_visitors_leaves_sign_ins_working);
+    on_setup!(ipc, s26_sign_ins_work_during_a_flood_of_anonymous_sessions);
+    on_setup!(memory, s26_sign_ins_work_during_a_flood_of_anonymous_sessions);
 }
 
-/// How many clients at once, where a check says 1,000 of 1,000.
+/// The number of concurrent clients.
 const AT_ONCE: usize = 50;
 
-/// A store that a busy machine delays is not what these checks are about.
+/// Long enough for a store on a busy machine.
 const PATIENT: &[&str] = &["--deadline", "10s"];
 
 fn no_cookie(response: &Response) {
     assert!(response.set_cookie().is_none(), "a superseded id gets no cookie: {}", response.status);
 }
 
-async fn h27_a_superseded_id_reads_anonymous_and_its_writes_conflict(setup: &Setup) {
+async fn h27_superseded_id_reads_anonymous_and_its_writes_conflict(setup: &Setup) {
     const ROUNDS: usize = 20;
     let demo = setup
         .start_with(&[PATIENT, &["--rotation-grace", "0s", "--rotation-settles", "60s"]].concat())
@@ -95,7 +95,7 @@ async fn h27_a_superseded_id_reads_anonymous_and_its_writes_conflict(setup: &Set
     );
 }
 
-async fn h27_each_of_several_rotations_settles_by_itself(setup: &Setup) {
+async fn h27_each_rotation_settles_separately(setup: &Setup) {
     let demo = setup.start_with(&[PATIENT, &["--rotation-settles", "60s"]].concat()).await;
     let mut browser = demo.browser();
     let _ = browser.insert("basket", "1").await.expect(204);
@@ -113,7 +113,7 @@ async fn h27_each_of_several_rotations_settles_by_itself(setup: &Setup) {
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }
 
-async fn h27_a_superseded_id_counts_as_absent_once_the_rotation_has_settled(setup: &Setup) {
+async fn h27_superseded_id_is_ignored_after_the_rotation_settles(setup: &Setup) {
     let demo = setup
         .start_with(&[PATIENT, &["--rotation-grace", "0s", "--rotation-settles", "300ms"]].concat())
         .await;
@@ -130,10 +130,10 @@ async fn h27_a_superseded_id_counts_as_absent_once_the_rotation_has_settled(setu
         "the first write starts a new session"
     );
     assert_eq!(lost.page().await.principal, None);
-    assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "the session lives on");
+    assert_eq!(browser.page().await.principal.as_deref(), Some("bob"), "the session still exists");
 }
 
-async fn h27_a_superseded_id_ends_its_own_session_and_no_other(setup: &Setup) {
+async fn h27_superseded_id_ends_only_its_own_session(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     for everywhere in [false, true] {
         let mut other = demo.signed_in("bob").await;
@@ -148,7 +148,7 @@ async fn h27_a_superseded_id_ends_its_own_session_and_no_other(setup: &Setup) {
             let response = late.post("/logout-everywhere").await;
             assert_eq!(
                 response.status, 409,
-                "it ends its own session, and says that others live on"
+                "it ends its own session and reports that others remain"
             );
         } else {
             let removal = late.post("/logout").await.expect(204);
@@ -161,11 +161,12 @@ async fn h27_a_superseded_id_ends_its_own_session_and_no_other(setup: &Setup) {
         assert_eq!(other.page().await.principal.as_deref(), Some("bob"));
         let _ = other.post("/logout").await.expect(204);
     }
-    renewals_beside_sign_outs_leave_nothing(&demo).await;
+    renewals_during_sign_outs_leave_no_session(&demo).await;
 }
 
-/// Finding: a sign-out with an id that was just rotated answered 204, and the session lived on.
-async fn renewals_beside_sign_outs_leave_nothing(demo: &tests::Demo) {
+/// A sign-out with an id that another request just rotated must end the session. The status 204
+/// alone does not suffice.
+async fn renewals_during_sign_outs_leave_no_session(demo: &tests::Demo) {
     const TRIES: usize = 1_000;
     let tries = async |first: usize| {
         for n in (first..TRIES).step_by(10) {
@@ -177,15 +178,15 @@ async fn renewals_beside_sign_outs_leave_nothing(demo: &tests::Demo) {
             assert!(browser.clone().page().await.is_anonymous());
             assert!(
                 !renewing.has_cookie() || renewing.page().await.is_anonymous(),
-                "try {n}: the session lives on"
+                "try {n}: the session still exists"
             );
         }
     };
     join_all((0..10).map(tries)).await;
-    println!("h27: {TRIES} renewals beside sign-outs, 0 live sessions");
+    println!("h27: {TRIES} renewals during sign-outs, 0 live sessions");
 }
 
-async fn h27_a_sign_in_with_a_superseded_id_starts_a_session_under_a_new_key(setup: &Setup) {
+async fn h27_sign_in_with_a_superseded_id_gets_a_new_key(setup: &Setup) {
     let demo = setup.start_with(&[PATIENT, &["--rotation-settles", "60s"]].concat()).await;
     let mut browser = demo.signed_in("bob").await;
     let late = browser.clone();
@@ -203,7 +204,7 @@ async fn h27_a_sign_in_with_a_superseded_id_starts_a_session_under_a_new_key(set
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }
 
-async fn h28_reads_beside_a_renewal_stay_signed_in_and_send_nothing(setup: &Setup) {
+async fn h28_reads_during_a_renewal_are_signed_in_and_set_no_cookie(setup: &Setup) {
     let demo = setup
         .start_with(&[PATIENT, &["--rotation-grace", "2s", "--persistence", "persistent"]].concat())
         .await;
@@ -223,7 +224,7 @@ async fn h28_reads_beside_a_renewal_stay_signed_in_and_send_nothing(setup: &Setu
         let conflict = before.clone().insert("n", "1").await;
         no_cookie(&conflict.expect(409));
     }
-    // A proof of identity, and a sign-in, leave no grace, and take that of a renewal away.
+    // An authentication and a sign-in have no grace, and end the grace of a renewal.
     for request in
         [Request::post("/reauthenticate"), Request::post("/login").json(r#"{"user":"bob"}"#)]
     {
@@ -244,7 +245,7 @@ async fn h28_reads_beside_a_renewal_stay_signed_in_and_send_nothing(setup: &Setu
     assert!(started.elapsed() > Duration::from_secs(1), "the grace was {:?}", started.elapsed());
 }
 
-async fn h29_a_stream_ends_when_its_session_does(setup: &Setup) {
+async fn h29_stream_ends_with_its_session(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let mut browser = demo.signed_in("bob").await;
     let mut stream = Connection::open(demo.address).await.expect("the demo accepts");
@@ -254,7 +255,7 @@ async fn h29_a_stream_ends_when_its_session_does(setup: &Setup) {
     let _ = browser.post("/renew").await.expect(204);
     assert!(
         stream.until("data: ended", Duration::from_secs(5)).await.is_err(),
-        "a renewal is no end"
+        "a renewal does not end the stream"
     );
     assert_eq!(
         demo.signed_in("bob")
@@ -267,10 +268,10 @@ async fn h29_a_stream_ends_when_its_session_does(setup: &Setup) {
     );
     let ended = Instant::now();
     let _ = stream.until("data: ended", Duration::from_secs(10)).await.expect("the last event");
-    println!("h29: the stream noticed the revocation after {:?}", ended.elapsed());
+    println!("h29: the stream ended {:?} after the revocation", ended.elapsed());
 }
 
-async fn h30_a_sign_in_ends_the_oldest_sessions_of_the_user(setup: &Setup) {
+async fn h30_sign_in_ends_the_oldest_sessions_of_the_user(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let login = |label: &str| {
         Request::post("/login")
@@ -281,7 +282,7 @@ async fn h30_a_sign_in_ends_the_oldest_sessions_of_the_user(setup: &Setup) {
         let mut browser = demo.browser();
         let _ = browser.send(login(&format!("device {n}"))).await.expect(200);
         browsers.push(browser);
-        // The store's clock orders them, and MySQL's may count in milliseconds.
+        // The clock of the store orders the sessions. Its resolution may be 1 ms.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let mut alive = Vec::new();
@@ -292,15 +293,15 @@ async fn h30_a_sign_in_ends_the_oldest_sessions_of_the_user(setup: &Setup) {
     let devices: Vec<serde_json::Value> = browsers[4].get("/devices").await.expect(200).json();
     let mut labels: Vec<_> = devices.iter().filter_map(|device| device["label"].as_str()).collect();
     labels.sort_unstable();
-    assert_eq!(labels, ["device 2", "device 3"], "the present device is not in the list of others");
-    // A device that renewed meanwhile can be ended by its handle.
+    assert_eq!(labels, ["device 2", "device 3"], "the list of other devices omits the current one");
+    // The handle still ends a session whose id was renewed.
     let handle = browsers[3].page().await.handle.expect("a handle");
     let _ = browsers[3].post("/renew").await.expect(204);
     let _ = browsers[4].send(Request::delete(format!("/devices/{handle}"))).await.expect(204);
     assert!(browsers[3].page().await.is_anonymous());
 }
 
-async fn h30_a_change_of_credentials_brings_no_ended_session_back(setup: &Setup) {
+async fn h30_credential_change_does_not_restore_an_ended_session(setup: &Setup) {
     const ROUNDS: usize = 30;
     let demo = setup.start_with(PATIENT).await;
     let mut met = 0;
@@ -312,7 +313,7 @@ async fn h30_a_change_of_credentials_brings_no_ended_session_back(setup: &Setup)
         let sessions = |response: &Response| {
             response.json::<serde_json::Value>()["ended"].as_u64().expect("a number")
         };
-        // 401 and 409: the session was ended first.
+        // 401 and 409 mean that the session had already ended.
         let ended_thief = ended.status == 200 && sessions(&ended) > 0;
         assert!(
             matches!(ended.status, 200 | 401 | 409) && matches!(changed.status, 200 | 401 | 409)
@@ -331,16 +332,16 @@ async fn h30_a_change_of_credentials_brings_no_ended_session_back(setup: &Setup)
         if ended_thief {
             assert!(
                 thief.page().await.is_anonymous(),
-                "round {round}: the session that was ended is back"
+                "round {round}: the ended session exists again"
             );
         }
     }
     println!(
-        "h30: {ROUNDS} changes of credentials beside an end; both succeeded {met} times; nothing came back"
+        "h30: {ROUNDS} credential changes during an end; both succeeded {met} times; no session exists again"
     );
 }
 
-async fn h31_a_proof_of_identity_ages_and_is_given_anew(setup: &Setup) {
+async fn h31_authentication_ages_and_can_be_repeated(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let mut browser = demo.browser();
     let _ = browser.insert("n", "1").await.expect(204);
@@ -352,7 +353,7 @@ async fn h31_a_proof_of_identity_ages_and_is_given_anew(setup: &Setup) {
     assert_eq!(
         within(&mut browser, 60).await,
         (false, None),
-        "an anonymous session proves nothing"
+        "an anonymous session has no authentication"
     );
     let _ = browser
         .send(Request::post("/login").json(r#"{"user":"bob","acr":"password"}"#))
@@ -362,7 +363,7 @@ async fn h31_a_proof_of_identity_ages_and_is_given_anew(setup: &Setup) {
     tokio::time::sleep(Duration::from_millis(2_200)).await;
     assert!(!within(&mut browser, 1).await.0);
     let _ = browser.post("/renew").await.expect(204);
-    assert!(!within(&mut browser, 1).await.0, "a renewal is not a proof");
+    assert!(!within(&mut browser, 1).await.0, "a renewal is not an authentication");
     let before = browser.clone();
     let _ =
         browser.send(Request::post("/reauthenticate").json(r#"{"acr":"mfa"}"#)).await.expect(204);
@@ -370,11 +371,11 @@ async fn h31_a_proof_of_identity_ages_and_is_given_anew(setup: &Setup) {
     assert_eq!(
         within(&mut before.clone(), 60).await,
         (false, None),
-        "the id from before the proof has no part in it"
+        "the former id does not have the new authentication"
     );
 }
 
-async fn h32_the_audit_trail_tells_what_happened_without_an_id(setup: &Setup) {
+async fn h32_audit_log_names_events_and_contains_no_id(setup: &Setup) {
     let demo = setup
         .start_with(&[PATIENT, &["--rotation-settles", "200ms", "--rotation-grace", "0s"]].concat())
         .await;
@@ -386,21 +387,21 @@ async fn h32_the_audit_trail_tells_what_happened_without_an_id(setup: &Setup) {
     tokio::time::sleep(Duration::from_millis(1_400)).await;
     assert!(former.page().await.is_anonymous());
     let _ = browser.post("/logout").await.expect(204);
-    let told = |what: &str| {
+    let logged = |what: &str| {
         demo.output().lines().any(|line| line.contains(what) && line.contains(&handle))
     };
     for what in ["signed in", "a superseded session id was used", "session ended"] {
-        wait::until(what, tests::PATIENCE, async || told(what).then_some(())).await;
+        wait::until(what, tests::PATIENCE, async || logged(what).then_some(())).await;
     }
     for cookie in cookies.iter().map(|cookie| id_of(cookie)) {
         assert!(
             !demo.output().contains(&cookie[..16]) && !demo.output().contains(&cookie[17..]),
-            "the log holds an id"
+            "the log contains an id"
         );
     }
 }
 
-async fn h33_of_several_cookies_the_current_one_counts_and_a_sign_out_ends_all(setup: &Setup) {
+async fn h33_current_cookie_is_used_and_sign_out_ends_all_presented(setup: &Setup) {
     let demo = setup.start_with(&[PATIENT, &["--rotation-grace", "0s"]].concat()).await;
     let mut ended = demo.signed_in("eve").await;
     let dead = ended.cookie_header();
@@ -439,9 +440,9 @@ async fn h33_of_several_cookies_the_current_one_counts_and_a_sign_out_ends_all(s
     );
 }
 
-/// The browser never receives the answer to its sign-in, and sends the form again with the cookie
-/// it had.
-async fn h34_a_sign_in_whose_answer_was_lost_is_repeated(setup: &Setup) {
+/// The browser does not receive the response to its sign-in. It sends the form again with its old
+/// cookie.
+async fn h34_sign_in_with_a_lost_response_can_be_repeated(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     for user in ["bob", "carol"] {
         let mut browser = demo.browser();
@@ -455,8 +456,8 @@ async fn h34_a_sign_in_whose_answer_was_lost_is_repeated(setup: &Setup) {
     }
 }
 
-/// A failover or a restored backup: the record is as it was one rotation ago.
-async fn h35_a_lost_rotation_locks_nobody_out(setup: &Setup) {
+/// After a failover or a restored backup the record is as it was before the rotation.
+async fn h35_lost_rotation_does_not_lock_out_the_user(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let store = setup.open().await;
     let put_back = async |before: &Browser| {
@@ -485,25 +486,19 @@ async fn h35_a_lost_rotation_locks_nobody_out(setup: &Setup) {
     let _ = again.insert("n", "1").await.expect(204);
     let mut again = browser.clone();
     let _ = again.login("bob").await.expect(200);
-    assert_eq!(again.page().await.principal.as_deref(), Some("bob"), "and never locked out");
-    assert!(
-        before.clone().page().await.is_anonymous(),
-        "the sign-in has ended the session that came back"
-    );
+    assert_eq!(again.page().await.principal.as_deref(), Some("bob"), "the user can sign in again");
+    assert!(before.clone().page().await.is_anonymous(), "the sign-in ended the restored session");
 
     let mut browser = demo.signed_in("bob").await;
     let before = browser.clone();
     let _ = browser.post("/renew").await.expect(204);
     put_back(&before).await;
     let _ = browser.post("/logout").await.expect(204);
-    assert!(
-        before.clone().page().await.is_anonymous(),
-        "a sign-out ends the session that came back"
-    );
+    assert!(before.clone().page().await.is_anonymous(), "a sign-out ends the restored session");
 }
 
 /// Session fixation: an attacker plants an id, and the victim signs in with it.
-async fn h36_an_id_from_before_the_sign_in_ends_nothing(setup: &Setup) {
+async fn h36_id_from_before_the_sign_in_ends_no_session(setup: &Setup) {
     let demo = setup.start_with(&[PATIENT, &["--rotation-settles", "200ms"]].concat()).await;
     let mut attacker = demo.browser();
     let _ = attacker.insert("basket", "1").await.expect(204);
@@ -530,11 +525,11 @@ async fn h36_an_id_from_before_the_sign_in_ends_nothing(setup: &Setup) {
     assert_eq!(other.page().await.principal.as_deref(), Some("bob"));
     assert!(
         !demo.output().contains("a superseded session id was used"),
-        "a planted id is no sign of theft"
+        "an id from before the sign-in is not reported as theft"
     );
 }
 
-async fn h36_another_user_gets_another_key(setup: &Setup) {
+async fn h36_sign_in_of_another_user_gets_a_new_key(setup: &Setup) {
     let demo = setup.start_with(PATIENT).await;
     let mut phone = demo.signed_in("bob").await;
     let mut kiosk = demo.signed_in("bob").await;
@@ -571,10 +566,10 @@ async fn s28_remember_me_does_not_pass_to_another_user(setup: &Setup) {
         .await
         .expect(200);
     let renewed = browser.post("/renew").await.expect(204).set_cookie().expect("a cookie");
-    assert!(renewed.max_age().is_some(), "a renewal keeps it");
+    assert!(renewed.max_age().is_some(), "a renewal keeps the Max-Age");
 }
 
-async fn s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to(setup: &Setup) {
+async fn s31_superseded_id_is_reported_and_optionally_ends_the_session(setup: &Setup) {
     for (mode, ends) in [("report", false), ("end", true)] {
         let demo = setup
             .start_with(
@@ -599,7 +594,7 @@ async fn s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to(setup: 
         assert_eq!(
             owner.page().await.principal.as_deref(),
             Some("bob"),
-            "a parallel request is no theft"
+            "a parallel request is not reported as theft"
         );
         tokio::time::sleep(Duration::from_millis(1_400)).await;
         assert!(thief.page().await.is_anonymous());
@@ -611,39 +606,39 @@ async fn s31_a_superseded_id_is_reported_and_ends_the_session_if_told_to(setup: 
     }
 }
 
-async fn s26_a_flood_of_visitors_leaves_sign_ins_working(setup: &Setup) {
+async fn s26_sign_ins_work_during_a_flood_of_anonymous_sessions(setup: &Setup) {
     let demo = setup.start_with(&[PATIENT, &["--max-sessions", "1000"]].concat()).await;
-    let mut visitors = Vec::new();
+    let mut clients = Vec::new();
     let refused = loop {
         let batch = join_all((0..AT_ONCE).map(|_| async {
-            let mut visitor = demo.browser();
-            (visitor.insert("n", "1").await.status, visitor)
+            let mut client = demo.browser();
+            (client.insert("n", "1").await.status, client)
         }));
         let (full, batch): (Vec<_>, Vec<_>) =
             batch.await.into_iter().partition(|(status, _)| *status == 503);
-        visitors.extend(batch.into_iter().map(|(status, visitor)| {
+        clients.extend(batch.into_iter().map(|(status, client)| {
             assert_eq!(status, 204);
-            visitor
+            client
         }));
         if !full.is_empty() {
             break full.len();
         }
-        assert!(visitors.len() <= 1_000, "the store is bounded");
+        assert!(clients.len() <= 1_000, "the store is bounded");
     };
-    let held = visitors.len();
+    let held = clients.len();
     let users = join_all((0..AT_ONCE).map(|n| {
         let demo = &demo;
         async move { demo.signed_in(&format!("user{n}")).await.page().await.principal }
     }));
     assert!(
         users.await.iter().all(Option::is_some),
-        "users sign in while the store is full of visitors"
+        "users sign in while the store is full of anonymous sessions"
     );
-    // A visitor who has a session signs in as well.
-    let mut visitor = visitors.pop().expect("a visitor");
-    let _ = visitor.login("carol").await.expect(200);
+    // A client with an anonymous session can also sign in.
+    let mut client = clients.pop().expect("a client");
+    let _ = client.login("carol").await.expect(200);
     println!(
-        "s26: {held} visitors fill a store of 1,000, {refused} more are refused, {} users sign in",
+        "s26: {held} anonymous sessions fill a store of 1,000, {refused} more are refused, {} users sign in",
         AT_ONCE + 1
     );
 }

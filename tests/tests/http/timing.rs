@@ -1,13 +1,13 @@
-//! S14: how long a refusal takes says nothing about how wrong the cookie was.
+//! S14: the duration of a refusal does not reveal how wrong the cookie was.
 //!
-//! Welch's t over interleaved samples, as in test vector leakage assessment: |t| > 4.5 is a
-//! difference that chance makes once in 150,000 tries. A machine with other work has slow moments,
-//! so the slowest tenth of each side is left out, and a difference counts as a leak only if it
-//! shows in the same direction in three runs of three.
+//! Welch's t over interleaved samples, as in test vector leakage assessment. Chance causes |t| >
+//! 4.5 once in 150,000 tries. Other work on the machine delays some samples, so the slowest tenth
+//! of each side is ignored. A difference counts as a leak only if all three runs show it in the
+//! same direction.
 //!
-//! The signature is compared by the same code over every store, so that is measured once, without
-//! any; that no store is asked before is counted. How long a lookup takes is each store's own, so
-//! it is measured over each.
+//! The same code compares the signature over every store, so one test measures it without a store.
+//! Counted calls show that the comparison comes before the first store call. The duration of a
+//! lookup depends on the store, so it is measured over each store.
 
 use std::{hint::black_box, time::Instant};
 
@@ -19,13 +19,13 @@ use session_core::{
 use tests::{
     Calls, Counting, Demo, KEY, Setup,
     client::{Connection, Request},
-    jar::{SetCookie, id_of},
+    cookie::{SetCookie, id_of},
 };
 
 const SUSPICIOUS: f64 = 4.5;
 const RUNS: usize = 3;
 
-/// Welch's t of two sets of samples without their slowest tenths.
+/// Welch's t of two sets of samples without the slowest tenth of each.
 fn welch(left: Vec<f64>, right: Vec<f64>) -> f64 {
     let moments = |mut samples: Vec<f64>| {
         samples.sort_by(f64::total_cmp);
@@ -40,12 +40,12 @@ fn welch(left: Vec<f64>, right: Vec<f64>) -> f64 {
     (left - right) / (of_left + of_right).sqrt()
 }
 
-/// Whether the runs show one difference, again and again.
+/// Whether all runs show a difference in the same direction.
 fn leaks(runs: &[f64]) -> bool {
     runs.iter().all(|t| *t > SUSPICIOUS) || runs.iter().all(|t| *t < -SUSPICIOUS)
 }
 
-/// One run: 2 × `count` samples, drawn in random order.
+/// One run: 2 × `count` samples in random order.
 fn sample(count: usize, mut time: impl FnMut(bool) -> f64) -> f64 {
     let (mut left, mut right) = (Vec::with_capacity(count), Vec::with_capacity(count));
     while left.len() < count || right.len() < count {
@@ -69,7 +69,7 @@ fn nanoseconds(work: impl FnOnce()) -> f64 {
 }
 
 #[test]
-fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
+fn s14_signature_check_time_does_not_depend_on_the_wrong_byte() {
     let codec = codec();
     let good =
         SetCookie::parse(&codec.issue(&SessionId::random().expect("random bytes"), None)).value;
@@ -82,7 +82,7 @@ fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
     let (early, late) = (wrong(0), wrong(31));
     let read = |cookie: &str| {
         nanoseconds(|| {
-            // Several at once, because one is hardly longer than the clock's own step.
+            // Ten per sample, because one check takes little longer than a step of the clock.
             for _ in 0..10 {
                 assert!(
                     black_box(codec.read([black_box(cookie).as_bytes()])).iter().next().is_none()
@@ -93,7 +93,7 @@ fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
     let runs: Vec<_> = (0..RUNS)
         .map(|_| sample(10_000, |is_early| read(if is_early { &early } else { &late })))
         .collect();
-    // The yardstick: a comparison that stops at the first difference does show.
+    // The reference: a comparison that stops at the first difference must be detected.
     let naive = |mac: &[u8]| {
         nanoseconds(|| {
             for _ in 0..10 {
@@ -111,30 +111,29 @@ fn s14_the_signature_check_does_not_say_where_a_signature_is_wrong() {
     differs_early[0] = 1;
     let mut differs_late = [0_u8; 32];
     differs_late[31] = 1;
-    let yardstick = (0..RUNS)
+    let reference = (0..RUNS)
         .map(|_| {
             sample(10_000, |is_early| naive(if is_early { &differs_early } else { &differs_late }))
         })
         .collect::<Vec<_>>();
     println!(
-        "s14: signature wrong in its first or last byte, t = {runs:.1?}; a naive comparison, t = {yardstick:.1?}"
+        "s14: signature wrong in its first or last byte, t = {runs:.1?}; a naive comparison, t = {reference:.1?}"
     );
-    assert!(leaks(&yardstick), "the measurement sees nothing, so it proves nothing");
-    assert!(!leaks(&runs), "the check takes longer the later a signature is wrong");
+    assert!(leaks(&reference), "the measurement does not detect the reference");
+    assert!(!leaks(&runs), "the duration of the check depends on the wrong byte");
 }
 
-on_every_shared_setup!(s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answer);
+on_every_shared_setup!(s14_response_time_does_not_reveal_signature_or_lookup);
 
-async fn s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answer(setup: &Setup) {
+async fn s14_response_time_does_not_reveal_signature_or_lookup(setup: &Setup) {
     let site =
         Counting::start(setup, &["--workers", "1", "--threads", "1", "--deadline", "10s"]).await;
     let demo = &site.demo;
     let real = demo.signed_in("bob").await.cookie().to_owned();
     let codec = codec();
     let signed = |id: &SessionId| SetCookie::parse(&codec.issue(id, None)).value;
-    // A near miss has a key that differs from a live one in its last three characters, a far miss
-    // one that differs in all. In a Redis Cluster the key decides which server is asked, so both
-    // lie in one slot.
+    // The key of a near miss differs from a live key in its last three characters, that of a far
+    // miss in all. In a Redis Cluster the key selects the server, so both lie in one slot.
     let text = id_of(&real);
     let far = std::iter::repeat_with(|| SessionId::random().expect("random bytes"))
         .find(|id| slot_of(id) == slot_of_key(&text[..16]))
@@ -147,35 +146,36 @@ async fn s14_over_http_neither_signature_nor_lookup_show_in_the_time_of_an_answe
     };
     site.calls().await;
     let signature = over_http(demo, 500, &wrong(0), &wrong(31)).await;
-    assert_eq!(site.calls().await, Calls::default(), "a wrong signature leads to no lookup");
+    assert_eq!(site.calls().await, Calls::default(), "a wrong signature makes no store call");
     let near = signed(&near);
     let lookup = over_http(demo, 1_000, &near, &signed(&far)).await;
-    assert!(site.calls().await.loads >= 2_000, "a right one does");
-    // The yardstick: whether there is a lookup at all does show.
-    let mut yardstick = Vec::new();
+    assert!(site.calls().await.loads >= 2_000, "a correct signature makes a store call");
+    // The reference: a request with a lookup and one without must be distinguishable.
+    let mut reference = Vec::new();
     for count in [500, 1_500, 5_000] {
-        if !leaks(&yardstick) {
-            yardstick = over_http(demo, count, &near, &wrong(0)).await;
+        if !leaks(&reference) {
+            reference = over_http(demo, count, &near, &wrong(0)).await;
         }
     }
     println!(
-        "s14: over HTTP, t = {signature:.1?} for the signature, {lookup:.1?} for the lookup; with and without one, t = {yardstick:.1?}"
+        "s14: over HTTP, t = {signature:.1?} for the signature, {lookup:.1?} for the lookup; with and without one, t = {reference:.1?}"
     );
-    assert!(leaks(&yardstick), "the measurement sees nothing, so it proves nothing");
+    assert!(leaks(&reference), "the measurement does not detect the reference");
     assert!(
         !leaks(&signature) && !leaks(&lookup),
-        "an answer takes longer the nearer a cookie is to a good one"
+        "the response time depends on the similarity to a valid cookie"
     );
 }
 
-/// Asks for the session with either cookie, `count` times at least and in random order. A
-/// difference counts only if all runs show it, so the first that shows none is the last.
+/// Requests the session with either cookie, at least `count` times and in random order. A
+/// difference counts only if all runs show it, so the measurement ends with the first run without
+/// one.
 async fn over_http(demo: &Demo, count: usize, left: &str, right: &str) -> Vec<f64> {
     let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
     let mut runs = Vec::new();
     while runs.len() < RUNS && (runs.is_empty() || leaks(&runs)) {
-        // Every other run has them the other way round, so that what this process does slower with
-        // one than with the other is no difference.
+        // Every second run swaps the cookies, so that a delay in this process does not count as a
+        // difference.
         let is_turned = runs.len() % 2 == 1;
         let cookies = if is_turned { [right, left] } else { [left, right] };
         let requests = cookies.map(|value| Request::get("/session").cookie(format!("id={value}")));
@@ -192,8 +192,8 @@ async fn over_http(demo: &Demo, count: usize, left: &str, right: &str) -> Vec<f6
     runs
 }
 
-/// The slot of a Redis Cluster in which the session lies: CRC16 (XMODEM) of its hash tag, as the
-/// cluster's specification has it.
+/// The slot of the session in a Redis Cluster: CRC16 (XMODEM) of its hash tag, as in the Redis
+/// Cluster specification.
 fn slot_of_key(key: &str) -> u16 {
     let step = |crc: u16| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
     key.bytes().fold(0_u16, |crc, byte| (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| step(crc)))
@@ -204,8 +204,8 @@ fn slot_of(id: &SessionId) -> u16 {
     slot_of_key(id.key().as_str())
 }
 
-/// An id of a session that does not exist and whose key differs from a live one in its last three
-/// characters only, in the same slot.
+/// An id of a session that does not exist. Its key lies in the same slot and differs from a live
+/// key only in its last three characters.
 fn near_miss(text: &str) -> SessionId {
     let alphabet = (b'a'..=b'z').chain(b'A'..=b'Z').chain(b'0'..=b'9').chain([b'-', b'_']);
     let pairs =

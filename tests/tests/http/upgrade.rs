@@ -1,5 +1,4 @@
-//! What visitors notice when the primary itself is replaced: with the store in that process, their
-//! sessions move to the next one.
+//! Upgrades of the primary under load. The sessions in its memory move to the new primary.
 
 use std::{
     collections::HashSet,
@@ -21,11 +20,11 @@ use tests::{
 };
 use tokio::task::JoinSet;
 
-const VISITORS: usize = 16;
+const CLIENTS: usize = 16;
 const UPGRADES: usize = 3;
 
-/// Adds one over and over, on a new connection each time, until it is over. Returns how often it
-/// was told that it was done, and what went wrong.
+/// Adds one on a new connection each time, until the test ends. Returns the number of acknowledged
+/// adds and the failures.
 async fn count(
     browser: Browser,
     address: std::net::SocketAddr,
@@ -47,8 +46,8 @@ async fn count(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upgrade_of_the_primary_costs_no_session_and_no_request() {
-    // No key is given: the one that the first primary drew has to reach the last one as well.
+async fn upgrade_of_the_primary_loses_no_session_and_no_request() {
+    // Without a configured key the first primary generates one. The last primary must have it too.
     let mut demo =
         Demo::start_with(&["--listen", "127.0.0.1:0", "--workers", "2", "--store", "ipc"], &[])
             .await;
@@ -65,7 +64,7 @@ async fn an_upgrade_of_the_primary_costs_no_session_and_no_request() {
     );
     let over = Arc::new(AtomicBool::new(false));
     let mut visitors = JoinSet::new();
-    for n in 0..VISITORS {
+    for n in 0..CLIENTS {
         visitors.spawn(count(
             demo.signed_in(&format!("user{n}")).await,
             demo.address,
@@ -75,18 +74,18 @@ async fn an_upgrade_of_the_primary_costs_no_session_and_no_request() {
     let mut primaries = HashSet::from([first]);
     for _ in 0..UPGRADES {
         demo.upgrade().await;
-        assert!(primaries.insert(demo.process.pid()), "each time another process");
+        assert!(primaries.insert(demo.process.pid()), "every upgrade starts another process");
     }
     over.store(true, Relaxed);
     let (mut sum, mut longest) = (0, Duration::ZERO);
     while let Some(done) = visitors.join_next().await {
-        let (mut browser, added, failed, slowest) = done.expect("a visitor never gives up");
+        let (mut browser, added, failed, slowest) = done.expect("every client runs until the end");
         assert!(failed.is_empty(), "{failed:?}");
         let page: Page = browser.send(Request::get("/session")).await.expect(200).json();
         assert_eq!(
             page.data.unwrap_or_default().get("n").and_then(serde_json::Value::as_i64),
             Some(added),
-            "what was acknowledged is there, and nothing twice"
+            "every acknowledged add is counted once"
         );
         (sum, longest) = (sum + added, longest.max(slowest));
     }
@@ -94,16 +93,16 @@ async fn an_upgrade_of_the_primary_costs_no_session_and_no_request() {
     let mut connection = Connection::open(demo.address).await.expect("the demo accepts");
     let page: Page =
         connection.send(&with_carols_cookie).await.expect("the demo answers").expect(200).json();
-    assert_eq!(page.principal, None, "who has signed out stays signed out");
+    assert_eq!(page.principal, None, "a session that was signed out stays ended");
     println!(
-        "{UPGRADES} upgrades of the primary: {sum} additions by {VISITORS} visitors, 0 failed, 0 lost, the longest took {longest:?}"
+        "{UPGRADES} upgrades of the primary: {sum} additions by {CLIENTS} clients, 0 failed, 0 lost, the longest took {longest:?}"
     );
     assert_eq!(demo.workers().len(), 2);
     demo.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_successor_that_does_not_come_up_costs_no_session() {
+async fn failed_upgrade_loses_no_session() {
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("demo-server");
     let lead_to = |there: &Path| {
@@ -119,10 +118,10 @@ async fn a_successor_that_does_not_come_up_costs_no_session() {
     .await;
     let mut bob = demo.signed_in("bob").await;
     let workers = demo.workers();
-    // A build that ends as soon as it is started.
+    // A build that ends at once.
     lead_to(Path::new("/bin/false"));
     demo.process.signal(Signal::USR2);
-    wait::until("the primary to go on", PATIENCE, async || {
+    wait::until("the primary to continue", PATIENCE, async || {
         demo.output().contains("this one serves on").then_some(())
     })
     .await;

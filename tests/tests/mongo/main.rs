@@ -14,17 +14,17 @@ macro_rules! or_skip {
 }
 
 mod conformance;
+mod connections;
 mod corrupt;
-mod edges;
+mod edge_cases;
 mod explain;
 mod failover;
 mod indexes;
 mod load;
 mod logs;
 mod monitor;
-mod reach;
 mod retries;
 mod rig;
 mod round_trips;
 mod session;
-mod silence;
+mod unresponsive;

@@ -17,17 +17,17 @@ macro_rules! ours {
 }
 
 mod conformance;
+mod connections;
 mod corrupt;
 mod durability;
-mod edges;
+mod edge_cases;
 mod failover;
 mod full;
 mod load;
 mod network;
-mod reach;
 mod reshard;
 mod rig;
 mod round_trips;
 mod sentinel;
 mod session;
-mod silence;
+mod unresponsive;

@@ -38,7 +38,7 @@ async fn h21_store_leaves_a_former_primary_before_its_demotion() {
     let session = Session::signed_in(&store, "bob").await;
     replicated(&servers, &session).await;
     silent.fall_silent();
-    // There are no calls meanwhile, so the store keeps its connection.
+    // The test makes no calls meanwhile, so the store keeps its connection.
     let former = ours!(servers.freeze_primary().await);
     promoted(&servers, former).await;
     ours!(servers.thaw(former).await);

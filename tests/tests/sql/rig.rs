@@ -308,7 +308,7 @@ fn panic_ends_the_servers() {
         });
     });
     let ended = test.join();
-    // If there are no servers, the thread ends without a panic and sends nothing.
+    // If no servers are installed, the thread ends without a panic and sends nothing.
     let Ok(ports) = receiver.recv() else { return ended.expect("the thread ends without a panic") };
     ended.expect_err("the test panics");
     for port in ports {

@@ -1,17 +1,17 @@
-//! H01 to H05 and the three-quarter rule of H16, by what the demo itself counts of its store calls.
+//! H01 to H05 and the three-quarter rule of H16, by the counted store calls of the demo.
 
 use std::time::Duration;
 
 use tests::{Calls, Counting, Setup};
 
 on_every_setup!(
-    h01_a_route_that_never_touches_the_session_costs_nothing,
-    h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_read_is_one_load,
-    h04_an_equal_value_is_no_write,
-    h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left,
+    h01_sessionless_route_makes_no_store_call,
+    h02_h03_h05_requests_make_the_minimum_of_store_calls,
+    h04_insert_of_an_equal_value_writes_nothing,
+    h16_ttl_is_extended_only_below_three_quarters,
 );
 
-async fn h01_a_route_that_never_touches_the_session_costs_nothing(setup: &Setup) {
+async fn h01_sessionless_route_makes_no_store_call(setup: &Setup) {
     let site = Counting::start(setup, &[]).await;
     let signed_in = site.demo.signed_in("bob").await;
     site.calls().await;
@@ -24,11 +24,9 @@ async fn h01_a_route_that_never_touches_the_session_costs_nothing(setup: &Setup)
     println!("h01: 200 requests, 0 store calls, 0 cookies");
 }
 
-async fn h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_read_is_one_load(
-    setup: &Setup,
-) {
+async fn h02_h03_h05_requests_make_the_minimum_of_store_calls(setup: &Setup) {
     let site = Counting::start(setup, &[]).await;
-    // What a server outside the demo holds can be looked at; the calls say the same of the others.
+    // The records of a store outside the demo are counted. For other stores the calls must suffice.
     let stored = async || setup.stored().await.map(|stored| stored.sessions.len());
     let before = stored().await;
     let mut browser = site.demo.browser();
@@ -47,9 +45,9 @@ async fn h02_h03_h05_no_cookie_is_no_call_a_first_insert_is_one_create_and_a_rea
     assert_eq!(site.calls().await, Calls { loads: 1, ..Calls::default() });
 }
 
-/// The demo has one route that reads a value and then inserts one, the next integer. The greatest
-/// has no next and is inserted again.
-async fn h04_an_equal_value_is_no_write(setup: &Setup) {
+/// The route `/slow` reads a number and inserts the next integer. It inserts the greatest integer
+/// again.
+async fn h04_insert_of_an_equal_value_writes_nothing(setup: &Setup) {
     let site = Counting::start(setup, &[]).await;
     let mut browser = site.demo.browser();
     let _ = browser.insert("slow", &(i64::MAX - 1).to_string()).await.expect(204);
@@ -65,7 +63,7 @@ async fn h04_an_equal_value_is_no_write(setup: &Setup) {
     }
 }
 
-async fn h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left(setup: &Setup) {
+async fn h16_ttl_is_extended_only_below_three_quarters(setup: &Setup) {
     let site =
         Counting::start(setup, &["--idle-timeout", "14s", "--persistence", "persistent"]).await;
     let mut browser = site.demo.browser();
@@ -74,7 +72,7 @@ async fn h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left(setup
     assert_eq!(
         site.calls().await,
         Calls { creates: 1, loads: 1, ..Calls::default() },
-        "a fresh session is only read"
+        "a new session is only read"
     );
     assert!(fresh.set_cookie().is_none());
     tokio::time::sleep(Duration::from_millis(3_700)).await;
@@ -82,7 +80,7 @@ async fn h16_a_life_is_renewed_only_when_less_than_three_quarters_are_left(setup
     assert_eq!(
         site.calls().await,
         Calls { loads: 1, commits: 1, ..Calls::default() },
-        "a quarter of its life is over, so it is renewed"
+        "a quarter of the idle timeout is over, so the ttl is extended"
     );
     assert!(due.set_cookie().is_some());
     let ttl = browser.page().await.ttl.expect("a session has a ttl");

@@ -1,6 +1,4 @@
-//! The cookie of a session, as a browser keeps it.
-
-use crate::client::Response;
+//! The `Set-Cookie` header, and the parts of a session cookie.
 
 /// The parts of a `Set-Cookie` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,37 +85,4 @@ pub fn key_of(value: &str) -> &str {
 #[must_use]
 pub fn secret_of(value: &str) -> &str {
     &id_of(value)[17..]
-}
-
-/// A jar for one cookie.
-#[derive(Debug, Clone, Default)]
-pub struct Jar {
-    cookie: Option<(String, String)>,
-}
-
-impl Jar {
-    /// A jar with a cookie in it.
-    #[must_use]
-    pub fn holding(name: &str, value: &str) -> Self {
-        Self { cookie: Some((name.to_owned(), value.to_owned())) }
-    }
-
-    /// Stores or removes the cookie of a response, as a browser does.
-    pub fn take_from(&mut self, response: &Response) {
-        if let Some(cookie) = response.set_cookie() {
-            self.cookie = (!cookie.removes()).then_some((cookie.name, cookie.value));
-        }
-    }
-
-    /// The `Cookie` header to send.
-    #[must_use]
-    pub fn header(&self) -> Option<String> {
-        self.cookie.as_ref().map(|(name, value)| format!("{name}={value}"))
-    }
-
-    /// The cookie's value.
-    #[must_use]
-    pub fn value(&self) -> Option<&str> {
-        self.cookie.as_ref().map(|(_, value)| value.as_str())
-    }
 }

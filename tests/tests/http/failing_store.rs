@@ -6,21 +6,21 @@ use tests::{App, Browser, Demo, Outage, Setup, Watched, WatchedOwner, client::Re
 
 on_setup!(
     ipc,
-    h18_a_store_that_is_down_gives_503_and_leaves_the_cookie,
-    h19_a_write_outage_is_never_a_success,
-    h20_a_logout_in_an_outage_is_an_error_and_works_later,
-    h21_a_store_that_hangs_gives_503_in_time,
+    h18_unavailable_store_gives_503_and_keeps_the_cookie,
+    h19_failed_write_is_never_reported_as_success,
+    h20_logout_during_an_outage_fails_and_works_later,
+    h21_hung_store_gives_503_in_time,
 );
 on_setup!(
     memory,
-    h18_a_store_that_is_down_gives_503_and_leaves_the_cookie,
-    h19_a_write_outage_is_never_a_success,
-    h20_a_logout_in_an_outage_is_an_error_and_works_later,
-    h21_a_store_that_hangs_gives_503_in_time,
+    h18_unavailable_store_gives_503_and_keeps_the_cookie,
+    h19_failed_write_is_never_reported_as_success,
+    h20_logout_during_an_outage_fails_and_works_later,
+    h21_hung_store_gives_503_in_time,
 );
 
-/// A site whose store fails on request: a whole demo whose owner is in this process, or, for
-/// memory, which nobody reaches from outside, an application in this process.
+/// A site whose store fails on request. For ipc it is a demo whose owner runs in this process. For
+/// memory it is an application in this process.
 struct Site {
     address: SocketAddr,
     store: Arc<Watched>,
@@ -57,7 +57,7 @@ impl Site {
     }
 }
 
-async fn h18_a_store_that_is_down_gives_503_and_leaves_the_cookie(setup: &Setup) {
+async fn h18_unavailable_store_gives_503_and_keeps_the_cookie(setup: &Setup) {
     let site = Site::start(setup).await;
     let mut browser = Browser::signed_in(site.address, "bob").await;
     site.store.fail(Outage::All);
@@ -69,7 +69,7 @@ async fn h18_a_store_that_is_down_gives_503_and_leaves_the_cookie(setup: &Setup)
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
 }
 
-async fn h19_a_write_outage_is_never_a_success(setup: &Setup) {
+async fn h19_failed_write_is_never_reported_as_success(setup: &Setup) {
     let site = Site::start(setup).await;
     let signed_in = Browser::signed_in(site.address, "bob").await;
     site.store.fail(Outage::Writes);
@@ -82,18 +82,18 @@ async fn h19_a_write_outage_is_never_a_success(setup: &Setup) {
         ] {
             let response = browser.send(request.clone()).await;
             assert_eq!(response.status, 503, "{request:?}");
-            assert!(response.set_cookie().is_none(), "no cookie for what was not saved");
+            assert!(response.set_cookie().is_none(), "a failed write sets no cookie");
         }
         assert_eq!(browser.has_cookie().then(|| browser.cookie().to_owned()), cookie);
     }
     site.store.fail(Outage::None);
     let page = signed_in.clone().page().await;
     assert_eq!(page.principal.as_deref(), Some("bob"));
-    assert!(page.value("n").is_none(), "what was refused did not land");
+    assert!(page.value("n").is_none(), "the refused write had no effect");
     assert_eq!(site.store.sessions().await, 1);
 }
 
-async fn h20_a_logout_in_an_outage_is_an_error_and_works_later(setup: &Setup) {
+async fn h20_logout_during_an_outage_fails_and_works_later(setup: &Setup) {
     let site = Site::start(setup).await;
     let mut browser = Browser::signed_in(site.address, "bob").await;
     for outage in [Outage::Writes, Outage::All] {
@@ -103,7 +103,7 @@ async fn h20_a_logout_in_an_outage_is_an_error_and_works_later(setup: &Setup) {
         assert_eq!(
             browser.page().await.principal.as_deref(),
             Some("bob"),
-            "nobody was told otherwise"
+            "the user is still signed in"
         );
     }
     let before = browser.clone();
@@ -119,7 +119,7 @@ async fn h20_a_logout_in_an_outage_is_an_error_and_works_later(setup: &Setup) {
     assert_eq!(site.store.sessions().await, 0);
 }
 
-async fn h21_a_store_that_hangs_gives_503_in_time(setup: &Setup) {
+async fn h21_hung_store_gives_503_in_time(setup: &Setup) {
     let site = Site::start(setup).await;
     let browser = Browser::signed_in(site.address, "bob").await;
     site.store.fail(Outage::Hung);
@@ -131,7 +131,7 @@ async fn h21_a_store_that_hangs_gives_503_in_time(setup: &Setup) {
     for response in futures_util::future::join_all(asked).await {
         assert!(response.expect(503).set_cookie().is_none());
     }
-    println!("h21: 20 requests to a store that hangs, all 503 after {:?}", started.elapsed());
+    println!("h21: 20 requests to a hung store, all 503 after {:?}", started.elapsed());
     site.store.fail(Outage::None);
     assert_eq!(browser.clone().page().await.principal.as_deref(), Some("bob"));
 }

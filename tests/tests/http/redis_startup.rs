@@ -1,5 +1,5 @@
-//! Wrong use of `--store redis`, and servers that cannot be used: each mistake gets an error that
-//! says what came and what would do, and shows no password.
+//! Start with `--store redis`: wrong URLs and unusable servers. Each mistake gets an error that
+//! names the input and the remedy, without a password.
 
 use tests::{
     Demo, Ended, PATIENCE, Setup,
@@ -12,10 +12,10 @@ use tokio::{
     net::TcpListener,
 };
 
-/// The password in the URLs here that reach no server.
+/// The password in URLs that reach no server.
 pub(crate) const SECRET: &str = "hunter2";
 
-/// A URL, and the words that the message for it must have.
+/// A URL, and the words that its message must contain.
 pub(crate) type Mistake = (&'static str, &'static [&'static str]);
 
 const MISTAKES: &[Mistake] = &[
@@ -35,7 +35,7 @@ const MISTAKES: &[Mistake] = &[
     ("unix:hunter2.sock", &["path", "unix:/run/redis/redis.sock"]),
 ];
 
-/// Ends by itself, says these words and no password.
+/// Expects the end of the demo with this code and these words, without a password.
 pub(crate) fn assert_refused(ended: &Ended, code: i32, words: &[&str]) {
     let Ended { status, stdout, stderr } = ended;
     assert_eq!(status.code(), Some(code), "{stderr}");
@@ -55,7 +55,7 @@ async fn run(url: &str) -> Ended {
     run_with("redis", url).await
 }
 
-/// Starts a demo with this store, whose URL it gets where passwords belong.
+/// Starts a demo with this store. The URL is passed in the environment variable.
 pub(crate) async fn run_with(store: &str, url: &str) -> Ended {
     let arguments =
         ["--listen", "127.0.0.1:0", "--workers", "2", "--store", store, "--log", "trace"];
@@ -63,18 +63,18 @@ pub(crate) async fn run_with(store: &str, url: &str) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
+async fn wrong_urls_are_named_with_the_allowed_values() {
     for (url, words) in MISTAKES {
         assert_refused(&run(url).await, 2, words);
     }
-    // Without --store the sessions would be in the demo.
+    // Without --store the demo would keep the sessions itself.
     let ended = Demo::run(&["--store-url", "redis://:hunter2@host"], &[]).await;
     assert_refused(&ended, 2, &["--store-url", "--store redis"]);
-    println!("usage: {} wrong URLs, each ends with 2 and names its cure", MISTAKES.len() + 1);
+    println!("usage: {} wrong URLs, each ends with 2 and names the remedy", MISTAKES.len() + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_settings_and_greeting_show_no_password() {
+async fn c45_settings_and_startup_message_show_no_password() {
     for url in [
         "redis://app:hunter2@host:7000/1",
         "redis-sentinel://:hunter2@a,b/main?sentinel_password=hunter2",
@@ -102,13 +102,14 @@ async fn c45_settings_and_greeting_show_no_password() {
         &redis.url("prefix=greeting:"),
     ])
     .await;
-    wait::until_true("the whole greeting", PATIENCE, || demo.output().contains("/login")).await;
+    wait::until_true("the whole startup message", PATIENCE, || demo.output().contains("/login"))
+        .await;
     let output = demo.output();
     assert!(output.contains("  store    redis://") && !output.contains(PASSWORD), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
+async fn c45_rejected_login_ends_the_start_without_showing_the_password() {
     let Some(redis) = AnyRedis::own_server(Durability::None).await else { return };
     let url = redis.url("");
     for (wrong, words) in [
@@ -119,7 +120,7 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
         assert_ne!(wrong, url);
         assert_refused(&run(&wrong).await, 1, &[words]);
     }
-    // A Cluster is another thing than a server.
+    // A single server is not a Cluster.
     assert_refused(
         &run(&url.replace("redis://", "redis-cluster://").replace("/0?", "?")).await,
         1,
@@ -127,8 +128,8 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
     );
 }
 
-/// A server that says it is this version, and OK to all else.
-async fn says_version(version: &'static str) -> String {
+/// A server that reports this version and replies OK to every other command.
+async fn server_of_version(version: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket has an address");
     tokio::spawn(async move {
@@ -137,7 +138,7 @@ async fn says_version(version: &'static str) -> String {
                 let mut bytes = Vec::new();
                 while stream.read_buf(&mut bytes).await.is_ok_and(|count| count > 0) {
                     let said = String::from_utf8_lossy(&bytes).into_owned();
-                    // Commands come whole: there is little to send.
+                    // Commands are short, so each read contains whole commands.
                     for command in said.split('*').skip(1) {
                         let hello = format!(
                             "%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n${}\r\n{version}\r\n",
@@ -156,34 +157,32 @@ async fn says_version(version: &'static str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_too_old_ends_the_start_and_both_versions_are_named() {
-    let url = says_version("6.0.16").await;
+async fn old_server_ends_the_start_with_both_versions() {
+    let url = server_of_version("6.0.16").await;
     assert_refused(&run(&url).await, 1, &["redis 6.0.16", "Redis 6.2"]);
-    // What else the server says is good enough for a start.
+    // The other replies of this server suffice for a start.
     let demo = Demo::start(&[
         "--store",
         "redis",
         "--workers",
         "1",
         "--store-url",
-        &says_version("6.2.0").await,
+        &server_of_version("6.2.0").await,
     ])
     .await;
     let _ = demo.browser().get("/readyz").await.expect(200);
 }
 
-with_hands_on!(
+on_own_setup!(
     redis = Setup::own_redis(Durability::None),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );
-with_hands_on!(
+on_own_setup!(
     redis_cluster = Setup::own_redis_cluster(Durability::None),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );
 
-pub(crate) async fn a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up(
-    setup: &mut Setup,
-) {
+pub(crate) async fn demo_starts_while_its_servers_are_down_and_serves_later(setup: &mut Setup) {
     setup.service().stop().await;
     let demo = setup.start_with(&["--deadline", "500ms"]).await;
     wait::until_true("a warning", PATIENCE, || {

@@ -1,12 +1,12 @@
-//! Wrong use: every mistake gets an error that says what came and what would do, and nothing is
-//! left behind or lost.
+//! Wrong flags, variables, files and requests: each gets an error that names the input and the
+//! allowed values. No data is lost.
 
 use std::fs;
 
 use session_core::SessionId;
 use tests::{Demo, KEY, PATIENCE, client::Request, wait};
 
-/// A mistake on the command line, and the words its message must have.
+/// Arguments with a mistake, and the words that the message must contain.
 type Mistake = (&'static [&'static str], &'static [&'static str]);
 
 const MISTAKES: &[Mistake] = &[
@@ -44,7 +44,7 @@ fn assert_says(stderr: &str, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_flags_are_named_with_what_came_and_what_would_do() {
+async fn wrong_flags_are_named_with_the_allowed_values() {
     for (flags, words) in MISTAKES {
         let ended = Demo::run(flags, &[]).await;
         assert_eq!(ended.status.code(), Some(2), "{flags:?}: {}", ended.stderr);
@@ -52,13 +52,13 @@ async fn wrong_flags_are_named_with_what_came_and_what_would_do() {
         assert!(!ended.stdout.contains("listening"), "{flags:?}");
     }
     println!(
-        "usage: {} mistakes on the command line, each ends with 2 and names its cure",
+        "usage: {} mistakes on the command line, each ends with 2 and names the remedy",
         MISTAKES.len()
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_environment_and_files_are_named_likewise() {
+async fn wrong_variables_and_files_are_named_with_the_allowed_values() {
     let ended = Demo::run(&[], &[("DEMO_WORKERS", "zero")]).await;
     assert_eq!(ended.status.code(), Some(2));
     assert_says(&ended.stderr, &["DEMO_WORKERS", "\"zero\"", "auto"]);
@@ -116,7 +116,7 @@ async fn s08_weak_keys_are_refused_and_never_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flags_beat_environment_beats_file_beats_defaults() {
+async fn flags_override_environment_file_and_defaults_in_this_order() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("demo.toml");
     fs::write(&file, "workers = 3\nthreads = 3\nidle_timeout = \"3m\"").expect("a writable file");
@@ -148,7 +148,7 @@ fn toml_keys(text: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_requests_are_refused_with_a_reason_and_lose_nothing() {
+async fn wrong_requests_get_a_reason_and_change_nothing() {
     let demo = Demo::start(&["--workers", "2"]).await;
     let mut bob = demo.signed_in("bob").await;
     let _ = bob.insert("n", "7").await.expect(204);
@@ -202,7 +202,7 @@ async fn wrong_requests_are_refused_with_a_reason_and_lose_nothing() {
             wrong.push(format!("no reason is given: {shown}"));
         }
     }
-    assert_eq!(bob.page().await.data, before, "what was there is there");
+    assert_eq!(bob.page().await.data, before, "the data is unchanged");
     let unknown = format!(
         "id=1.{}.{}",
         String::from_utf8_lossy(&SessionId::random().expect("random bytes").to_text()),
@@ -210,11 +210,11 @@ async fn wrong_requests_are_refused_with_a_reason_and_lose_nothing() {
     );
     let _ = demo.browser().send(Request::get("/session").cookie(unknown)).await.expect(200);
     assert_eq!(wrong, Vec::<String>::new());
-    println!("usage: {count} wrong requests, each refused with a reason, nothing lost");
+    println!("usage: {count} wrong requests, each refused with a reason, no data lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_that_are_no_utf8_are_refused_and_never_taken_for_one_another() {
+async fn names_that_are_not_utf8_are_refused() {
     let demo = Demo::start(&["--workers", "1"]).await;
     let mut bob = demo.signed_in("bob").await;
     for name in ["%ff", "%fe", "a%80", "%c3%28", "%ed%a0%80"] {
@@ -224,7 +224,7 @@ async fn names_that_are_no_utf8_are_refused_and_never_taken_for_one_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_owner_takes_no_path_that_another_owner_serves() {
+async fn owner_refuses_the_path_of_a_running_owner() {
     let owner = tests::Owner::start().await;
     let url = owner.url();
     let ended = Demo::run(&["owner", "--store-url", &url], &[]).await;
@@ -235,7 +235,7 @@ async fn an_owner_takes_no_path_that_another_owner_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_demo_whose_owner_is_not_there_yet_serves_once_it_is() {
+async fn demo_starts_before_its_owner_and_serves_once_it_runs() {
     let mut owner = tests::Owner::start().await;
     owner.stop();
     let url = owner.url();

@@ -228,7 +228,7 @@ async fn user_needs_only_the_commands_in_the_readme() {
             .concat(),
         )
         .await;
-    // There are no replicas, so each call is `Unavailable`. No call is forbidden.
+    // The server has no replicas, so each call is `Unavailable`. No call is forbidden.
     let session = Session::signed_in(&connect(&url).await, "bob").await;
     let store = connect(&with(&url, "wait_replicas=1&wait_ms=10")).await;
     for result in [

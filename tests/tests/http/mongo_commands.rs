@@ -1,5 +1,5 @@
-//! H01 to H03, H05, S02 and S03 with what a demo really asks its MongoDB for, by the server's own
-//! profiler, and what that holds.
+//! H01 to H03, H05, S02 and S03, by the commands in the profiler of MongoDB and by the stored
+//! documents.
 
 use mongodb::{
     Database,
@@ -9,28 +9,27 @@ use tests::{Browser, Demo, KEY, client::Request, service::AnyMongo};
 
 use crate::{
     cookies::{forged, random_id, signed},
-    made_up::odd_cookies,
-    wire::attack,
+    forged_cookies::{malformed_cookies, send_cookies},
 };
 
-/// A demo with two workers, and a server that writes down all that the demo asks of its database.
+/// A demo with two workers, and a server whose profiler records all commands of the demo.
 struct Site {
     demo: Demo,
     mongo: AnyMongo,
-    /// How much of what it has written down was looked at.
+    /// The number of profiler entries that were read.
     seen: u64,
 }
 
 const WORKERS: usize = 2;
 const NOTHING: [&str; 0] = [];
-/// What the demo calls itself, so that nobody else's calls count. Servers tell connections apart by
-/// it.
-const NAME: &str = "demo";
-/// Room for what ten thousand calls leave, so that none is forgotten.
-const ROOM: i64 = 64 << 20;
+/// The application name of the demo's connections. The test ignores commands of other clients.
+const APP_NAME: &str = "demo";
+/// The size of the profiler collection in bytes: room for 10,000 commands.
+const PROFILER_SIZE: i64 = 64 << 20;
 
 impl Site {
-    /// Everything is connected and every index made, so that from now on only requests cause calls.
+    /// Starts the demo, opens all connections and creates all indexes. After that only requests
+    /// send commands.
     async fn start() -> Option<Self> {
         let mongo = AnyMongo::server().await?;
         let demo = Demo::start(&[
@@ -39,7 +38,7 @@ impl Site {
             "--workers",
             &WORKERS.to_string(),
             "--store-url",
-            &mongo.url(&format!("collection=visits&appName={NAME}")),
+            &mongo.url(&format!("collection=visits&appName={APP_NAME}")),
         ])
         .await;
         let visitor = demo.signed_in("visitor").await;
@@ -56,7 +55,7 @@ impl Site {
         database
             .create_collection("system.profile")
             .capped(true)
-            .size(ROOM.unsigned_abs())
+            .size(PROFILER_SIZE.unsigned_abs())
             .await
             .expect("a collection for the profiler");
         database
@@ -65,9 +64,9 @@ impl Site {
             .expect("the profiler runs");
         let _ = site.demo.signed_in("visitor").await.post("/logout").await.expect(204);
         assert_eq!(
-            site.heard().await,
+            site.commands().await,
             ["update", "findAndModify"],
-            "the profiler sees what the demo asks for"
+            "the profiler records the commands of the demo"
         );
         Some(site)
     }
@@ -76,17 +75,17 @@ impl Site {
         self.mongo.client().await.database(self.mongo.database())
     }
 
-    /// The names of the commands since the last time this was asked, in order. A command is written
-    /// down before it is answered.
-    async fn heard(&mut self) -> Vec<String> {
-        let noted = self.database().await.collection::<Document>("system.profile");
-        let mut found = noted
-            .find(doc! { "appName": NAME })
+    /// The names of the commands since the last call of this method, in order. The profiler records
+    /// a command before the response.
+    async fn commands(&mut self) -> Vec<String> {
+        let entries = self.database().await.collection::<Document>("system.profile");
+        let mut found = entries
+            .find(doc! { "appName": APP_NAME })
             .sort(doc! { "$natural": 1 })
             .skip(self.seen)
             .await
             .expect("the server answers");
-        let mut heard = Vec::new();
+        let mut commands = Vec::new();
         while found.advance().await.expect("the server answers") {
             let call = found.deserialize_current().expect("a document");
             let command = call
@@ -94,13 +93,17 @@ impl Site {
                 .ok()
                 .and_then(|command| command.keys().next().cloned());
             let of_update = call.get_str("op").is_ok_and(|op| op == "update");
-            heard.push(if of_update { "update".to_owned() } else { command.unwrap_or_default() });
+            commands.push(if of_update {
+                "update".to_owned()
+            } else {
+                command.unwrap_or_default()
+            });
             self.seen += 1;
         }
-        heard
+        commands
     }
 
-    /// How many sessions are stored.
+    /// The number of stored sessions.
     async fn sessions(&self) -> u64 {
         self.database()
             .await
@@ -112,71 +115,71 @@ impl Site {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h01_a_route_that_never_touches_the_session_asks_the_server_nothing() {
+async fn h01_sessionless_route_sends_no_command() {
     let Some(mut site) = Site::start().await else { return };
     let signed_in = site.demo.signed_in("bob").await;
-    let _ = site.heard().await;
+    let _ = site.commands().await;
     for mut browser in [site.demo.browser(), signed_in] {
         for _ in 0..100 {
             assert!(browser.get("/healthz").await.expect(200).set_cookie().is_none());
         }
     }
-    assert_eq!(site.heard().await, NOTHING);
+    assert_eq!(site.commands().await, NOTHING);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn h02_h03_h05_a_read_is_one_find_a_first_insert_is_one_update_and_no_cookie_is_nothing() {
+async fn h02_h03_h05_requests_send_the_minimum_of_commands() {
     let Some(mut site) = Site::start().await else { return };
     let mut browser = site.demo.browser();
     for _ in 0..10 {
         assert!(browser.page().await.is_anonymous());
     }
     assert!(!browser.has_cookie());
-    assert_eq!((site.heard().await, site.sessions().await), (Vec::new(), 0));
+    assert_eq!((site.commands().await, site.sessions().await), (Vec::new(), 0));
     assert!(browser.insert("n", "1").await.expect(204).set_cookie().is_some());
-    assert_eq!(site.heard().await, ["update"]);
+    assert_eq!(site.commands().await, ["update"]);
     assert_eq!(site.sessions().await, 1);
     assert!(browser.get("/session").await.expect(200).set_cookie().is_none());
-    assert_eq!(site.heard().await, ["find"]);
+    assert_eq!(site.commands().await, ["find"]);
     let _ = browser.post("/session/n/add?by=1").await.expect(200);
-    assert_eq!(site.heard().await, ["findAndModify"]);
+    assert_eq!(site.commands().await, ["findAndModify"]);
     let _ = browser.login("bob").await.expect(200);
     assert_eq!(
-        site.heard().await,
+        site.commands().await,
         ["find", "findAndModify"],
-        "data, user and id change in one step, after a look at the session"
+        "one command changes data, user and id after a load"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s02_ten_thousand_made_up_cookies_ask_nothing_and_signed_ones_leave_nothing() {
+async fn s02_forged_cookies_send_no_command_and_create_no_record() {
     const FORGED: usize = 10_000;
     const SIGNED: usize = 500;
     let Some(mut site) = Site::start().await else { return };
     let mut bob = site.demo.signed_in("bob").await;
-    let _ = site.heard().await;
-    attack(&site.demo, FORGED, forged).await;
-    assert_eq!(site.heard().await, NOTHING);
-    // With the key that signs, an attacker can make the server look, and no more.
-    attack(&site.demo, SIGNED, || signed(KEY, &random_id())).await;
-    assert!(site.heard().await.len() > SIGNED, "the server is asked for well signed ids");
+    let _ = site.commands().await;
+    send_cookies(&site.demo, FORGED, forged).await;
+    assert_eq!(site.commands().await, NOTHING);
+    // With the signing key an attacker can only cause loads.
+    send_cookies(&site.demo, SIGNED, || signed(KEY, &random_id())).await;
+    assert!(site.commands().await.len() > SIGNED, "a correctly signed id causes a command");
     assert_eq!(site.sessions().await, 1);
     assert_eq!(bob.page().await.principal.as_deref(), Some("bob"));
     println!(
-        "s02: {FORGED} made-up cookies, nothing asked of the server; {SIGNED} signed ones, 1 session before, 1 after"
+        "s02: {FORGED} forged cookies, 0 commands; {SIGNED} signed ones, 1 session before, 1 after"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s03_odd_cookies_ask_the_server_nothing() {
+async fn s03_malformed_cookies_send_no_command() {
     let Some(mut site) = Site::start().await else { return };
     let good = site.demo.signed_in("bob").await.cookie().to_owned();
-    let _ = site.heard().await;
-    let count = odd_cookies(site.demo.address, &good).await;
-    assert_eq!(site.heard().await, NOTHING);
+    let _ = site.commands().await;
+    let count = malformed_cookies(site.demo.address, &good).await;
+    assert_eq!(site.commands().await, NOTHING);
     assert_eq!(
         Browser::holding(site.demo.address, &good).page().await.principal.as_deref(),
         Some("bob")
     );
-    println!("s03: {count} odd cookies, nothing asked of the server");
+    println!("s03: {count} malformed cookies, 0 commands");
 }

@@ -1,4 +1,4 @@
-//! S22: abuse of the owner's socket while normal traffic goes on.
+//! S22: attacks on the socket of the owner process during normal traffic.
 
 use std::{
     fs,
@@ -20,48 +20,47 @@ use tokio::{
     time::timeout,
 };
 
-/// What a well-behaved client says first: the magic, protocol 1, the verdict "welcome", frames of
-/// up to 1 MiB.
+/// The handshake of a correct client: the magic, protocol 1, the verdict "welcome", frames of up to
+/// 1 MiB.
 const HELLO: &[u8; 12] = b"sIPC\x01\0\0\0\0\0\x10\0";
-/// A user that owns nothing.
-const NOBODY: u32 = 65_534;
+/// The user id of `nobody`.
+const NOBODY_UID: u32 = 65_534;
 
-/// Four visitors who add without pause. In the end every one of their requests must have been
-/// answered with 200, and counted.
+/// Four clients that add continuously. Every request must get status 200 and be counted.
 struct Traffic {
     over: Arc<AtomicBool>,
-    visitors: Vec<JoinHandle<(usize, Duration)>>,
+    clients: Vec<JoinHandle<(usize, Duration)>>,
 }
 
 impl Traffic {
     async fn start(demo: &Demo) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let mut visitors = Vec::new();
+        let mut clients = Vec::new();
         for n in 0..4 {
             let (over, mut browser) =
                 (Arc::clone(&over), demo.signed_in(&format!("user{n}")).await);
-            visitors.push(tokio::spawn(async move {
+            clients.push(tokio::spawn(async move {
                 let (mut sum, mut longest) = (0, Duration::ZERO);
                 while !over.load(Relaxed) {
                     let started = Instant::now();
                     sum += 1;
-                    let told: usize = browser.post("/session/n/add?by=1").await.expect(200).json();
-                    assert_eq!(told, sum);
+                    let total: usize = browser.post("/session/n/add?by=1").await.expect(200).json();
+                    assert_eq!(total, sum);
                     longest = longest.max(started.elapsed());
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 (sum, longest)
             }));
         }
-        Self { over, visitors }
+        Self { over, clients }
     }
 
-    /// How many requests were served meanwhile, and how long the longest of them took.
+    /// Stops the clients. Returns the number of requests and the longest duration.
     async fn stop(self) -> (usize, Duration) {
         self.over.store(true, Relaxed);
         let (mut served, mut longest) = (0, Duration::ZERO);
-        for visitor in self.visitors {
-            let (sum, slowest) = visitor.await.expect("every request is served");
+        for client in self.clients {
+            let (sum, slowest) = client.await.expect("every request is served");
             served += sum;
             longest = longest.max(slowest);
         }
@@ -77,7 +76,7 @@ async fn site() -> (Owner, Demo, Traffic) {
     (owner, demo, traffic)
 }
 
-/// Kilobytes of memory that the owner holds.
+/// The resident memory of the owner in KiB.
 fn resident(owner: &Owner) -> u64 {
     let pid = owner.process().pid().as_raw_nonzero();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the owner runs");
@@ -86,10 +85,11 @@ fn resident(owner: &Owner) -> u64 {
     line.trim_end_matches(" kB").trim().parse().expect("a number")
 }
 
-/// Sends bytes and reads until the owner hangs up; `false` if it does not within `limit`.
-async fn is_cut_off(path: &Path, bytes: &[u8], limit: Duration) -> bool {
+/// Sends bytes and reads until the owner closes the connection. Returns whether it does within
+/// `limit`.
+async fn is_disconnected(path: &Path, bytes: &[u8], limit: Duration) -> bool {
     let mut stream = UnixStream::connect(path).await.expect("the owner listens");
-    // The owner may hang up while this is being written.
+    // The owner may close the connection during the write.
     let _ = stream.write_all(bytes).await;
     let mut sink = Vec::new();
     timeout(limit, stream.read_to_end(&mut sink)).await.is_ok()
@@ -100,7 +100,7 @@ fn frame(length: u32, body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s22_garbage_and_giant_lengths_cut_off_their_sender_only() {
+async fn s22_garbage_and_oversized_lengths_disconnect_only_the_sender() {
     let (mut owner, _demo, traffic) = site().await;
     let before = resident(&owner);
     let path = owner.path();
@@ -120,23 +120,23 @@ async fn s22_garbage_and_giant_lengths_cut_off_their_sender_only() {
     for round in 0..20 {
         for (n, attack) in attacks.iter().enumerate() {
             assert!(
-                is_cut_off(&path, attack, PATIENCE).await,
-                "attack {n} of round {round} stays connected"
+                is_disconnected(&path, attack, PATIENCE).await,
+                "attack {n} of round {round} is still connected"
             );
         }
     }
     let (served, longest) = traffic.stop().await;
     let grown = resident(&owner).saturating_sub(before);
     println!(
-        "s22: {} attacks, all cut off; meanwhile {served} requests served, the longest {longest:?}; the owner grew by {grown} KiB",
+        "s22: {} attacks, all disconnected; meanwhile {served} requests served, the longest {longest:?}; the owner grew by {grown} KiB",
         20 * attacks.len()
     );
     assert!(owner.runs());
-    assert!(grown < 32 * 1024, "memory for lengths that were only claimed: {grown} KiB");
+    assert!(grown < 32 * 1024, "the owner reserved memory for announced lengths: {grown} KiB");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s22_slow_and_silent_clients_are_cut_off() {
+async fn s22_slow_and_silent_clients_are_disconnected() {
     let (mut owner, _demo, traffic) = site().await;
     let path = owner.path();
     let started = Instant::now();
@@ -144,8 +144,8 @@ async fn s22_slow_and_silent_clients_are_cut_off() {
         let path = path.clone();
         tokio::spawn(async move {
             let mut stream = UnixStream::connect(path).await.expect("the owner listens");
-            // Some say nothing at all, some begin a hello, some begin a frame; the last send a byte
-            // now and then.
+            // One third sends nothing, one third sends a part of a handshake, one third sends a
+            // part of a frame and then single bytes.
             let begun = match n % 3 {
                 0 => Vec::new(),
                 1 => HELLO[..5].to_vec(),
@@ -171,16 +171,16 @@ async fn s22_slow_and_silent_clients_are_cut_off() {
         .collect();
     let (served, longest) = traffic.stop().await;
     println!(
-        "s22: {} of 50 slow clients cut off, the last after {:?}; meanwhile {served} requests, the longest {longest:?}",
+        "s22: {} of 50 slow clients disconnected, the last after {:?}; meanwhile {served} requests, the longest {longest:?}",
         cut.iter().flatten().count(),
         cut.iter().flatten().max()
     );
-    assert!(cut.iter().all(Option::is_some), "slow clients stay as long as they like: {cut:?}");
+    assert!(cut.iter().all(Option::is_some), "a slow client is still connected: {cut:?}");
     assert!(owner.runs());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s22_clients_killed_in_the_middle_of_a_frame_leave_nothing_behind() {
+async fn s22_clients_killed_during_a_frame_leak_no_descriptors() {
     let (mut owner, _demo, traffic) = site().await;
     let path = owner.path();
     let descriptors = || {
@@ -199,7 +199,7 @@ async fn s22_clients_killed_in_the_middle_of_a_frame_leave_nothing_behind() {
             .expect("it starts");
         let mut said = [0; 5];
         std::io::Read::read_exact(&mut child.stdout.take().expect("piped"), &mut said)
-            .expect("it says when half a frame is sent");
+            .expect("the client reports that half a frame is sent");
         child.kill().expect("it runs");
         child.wait().expect("it was killed");
     }
@@ -207,31 +207,32 @@ async fn s22_clients_killed_in_the_middle_of_a_frame_leave_nothing_behind() {
         let mut stream = UnixStream::connect(&path).await.expect("the owner listens");
         stream.write_all(&frame(1_000, b"half of it")).await.expect("the owner reads");
     }
-    wait::until_true("the owner to close what its clients left", PATIENCE, || {
+    wait::until_true("the owner to close the connections of ended clients", PATIENCE, || {
         descriptors() <= before + 2
     })
     .await;
     let (served, longest) = traffic.stop().await;
     println!(
-        "s22: 230 clients gone in mid-frame; meanwhile {served} requests, the longest {longest:?}; {before} descriptors before, {} after",
+        "s22: 230 clients ended during a frame; meanwhile {served} requests, the longest {longest:?}; {before} descriptors before, {} after",
         descriptors()
     );
     assert!(owner.runs());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s22_another_user_is_kept_out_by_mode_and_by_name() {
+async fn s22_other_user_is_refused_by_file_mode_and_by_uid() {
     let (mut owner, demo, traffic) = site().await;
     let mode = fs::metadata(owner.path()).expect("the socket").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
-    // The folder and the program are open to everybody, so it is the socket that keeps them out.
-    fs::set_permissions(owner.directory(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let program = open_copy(owner.directory());
-    let as_nobody = || {
+    // All users can access the folder and run the program, so only the socket refuses them.
+    fs::set_permissions(owner.directory(), fs::Permissions::from_mode(0o755))
+        .expect("the test owns the file");
+    let program = executable_copy(owner.directory());
+    let as_other_user = || {
         let output = Command::new(&program)
             .arg(owner.path())
-            .uid(NOBODY)
-            .gid(NOBODY)
+            .uid(NOBODY_UID)
+            .gid(NOBODY_UID)
             .current_dir("/")
             .output();
         String::from_utf8_lossy(
@@ -239,12 +240,13 @@ async fn s22_another_user_is_kept_out_by_mode_and_by_name() {
         )
         .into_owned()
     };
-    let by_mode = as_nobody();
+    let by_mode = as_other_user();
     assert!(by_mode.starts_with("refused: Permission denied"), "{by_mode}");
-    fs::set_permissions(owner.path(), fs::Permissions::from_mode(0o666)).expect("it is ours");
-    let by_name = as_nobody();
+    fs::set_permissions(owner.path(), fs::Permissions::from_mode(0o666))
+        .expect("the test owns the file");
+    let by_name = as_other_user();
     assert!(by_name.starts_with("closed: "), "{by_name}");
-    // The owner's hello says why, and nothing else comes.
+    // The handshake of the owner contains the reason. The owner sends nothing else.
     assert!(
         by_name.trim().ends_with(']') && by_name.contains("115, 73, 80, 67, 2, 0, 2, 0"),
         "{by_name}"
@@ -259,21 +261,22 @@ async fn s22_another_user_is_kept_out_by_mode_and_by_name() {
     let _ = demo.browser().send(Request::get("/readyz")).await.expect(200);
 }
 
-/// A copy of the program that every user can run.
-fn open_copy(folder: &Path) -> PathBuf {
+/// A copy of the client program that every user can run.
+fn executable_copy(folder: &Path) -> PathBuf {
     let program = folder.join("foreign_user_client");
     fs::copy(env!("CARGO_BIN_EXE_foreign_user_client"), &program).expect("it can be copied");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+        .expect("the test owns the file");
     program
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s22_a_flood_of_connections_does_not_displace_the_workers() {
+async fn s22_connection_flood_does_not_displace_the_workers() {
     let (mut owner, demo, traffic) = site().await;
     let path = owner.path();
     let mut held = Vec::new();
     for _ in 0..600 {
-        // Beyond its cap the owner refuses; that is as good.
+        // Above its limit the owner refuses connections, which is also correct.
         if let Ok(mut stream) = UnixStream::connect(&path).await {
             let _ = stream.write_all(HELLO).await;
             held.push(stream);

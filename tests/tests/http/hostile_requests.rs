@@ -1,4 +1,5 @@
-//! S15 to S21 and S23: what else comes from outside.
+//! S15 to S21, S23 and S24: injection, handles, caches, plain http, cross-site requests, slow
+//! clients.
 
 use std::{
     sync::{
@@ -18,20 +19,20 @@ async fn ask(demo: &Demo, request: &Request) -> Response {
 }
 
 on_every_setup!(
-    s15_s16_hostile_text_is_nothing_but_data,
-    s17_an_https_only_cookie_never_travels_over_plain_http,
-    s18_an_id_counts_in_the_cookie_only,
-    s19_what_sets_an_id_is_kept_by_no_cache,
-    s21_s24_requests_that_another_site_caused_change_nothing,
-    s23_long_headers_and_a_hundred_slow_clients_are_bounded_and_hold_up_nobody,
+    s15_s16_hostile_text_is_stored_as_plain_data,
+    s17_https_only_cookie_is_never_used_over_plain_http,
+    s18_id_outside_the_cookie_is_ignored,
+    s19_response_that_sets_an_id_is_not_cacheable,
+    s21_s24_cross_site_requests_change_nothing,
+    s23_long_headers_and_slow_clients_do_not_delay_others,
 );
 
 mod handles {
     use super::*;
 
-    on_every_setup_and_a_set!(s20_handles_open_nothing_and_reach_only_ones_own_sessions);
+    on_every_setup_and_a_set!(s20_handles_open_no_session_and_end_only_own_sessions);
 
-    async fn s20_handles_open_nothing_and_reach_only_ones_own_sessions(setup: &Setup) {
+    async fn s20_handles_open_no_session_and_end_only_own_sessions(setup: &Setup) {
         let demo = setup.start().await;
         let (mut first, mut second, mut eve) =
             (demo.signed_in("bob").await, demo.signed_in("bob").await, demo.signed_in("eve").await);
@@ -40,8 +41,10 @@ mod handles {
         assert_eq!(devices.iter().filter(|device| device["current"] == true).count(), 1);
         let text = serde_json::to_string(&devices).expect("JSON");
         for browser in [&first, &second] {
-            let (key, secret) =
-                (tests::jar::key_of(browser.cookie()), tests::jar::secret_of(browser.cookie()));
+            let (key, secret) = (
+                tests::cookie::key_of(browser.cookie()),
+                tests::cookie::secret_of(browser.cookie()),
+            );
             assert!(
                 !text.contains(key)
                     && !text.contains(secret)
@@ -55,10 +58,10 @@ mod handles {
         for value in [other.clone(), format!("2.{other}"), format!("0.{other}")] {
             assert!(
                 Browser::holding(demo.address, &value).page().await.is_anonymous(),
-                "a handle is no cookie"
+                "a handle is not accepted as a cookie"
             );
         }
-        // Another user's handle does nothing, a stranger's neither.
+        // A handle of another user and an unknown handle have no effect.
         let _ = eve.send(Request::delete(format!("/devices/{other}"))).await.expect(404);
         assert!(matches!(
             demo.browser().send(Request::delete(format!("/devices/{other}"))).await.status,
@@ -86,7 +89,7 @@ mod handles {
     }
 }
 
-/// Texts that mean something to a database, a shell or a store's own records.
+/// Texts with a meaning for a database, a shell or the records of a store.
 const HOSTILE: &[&str] = &[
     "'; DROP TABLE sessions; --",
     "\" OR \"1\"=\"1",
@@ -98,7 +101,7 @@ const HOSTILE: &[&str] = &[
     "../../etc/passwd",
     "\u{202e}bob",
     "bob\u{0}eve",
-    // MongoDB: operators, paths, variables, and a document's own parts.
+    // MongoDB: operators, paths, variables, and fields of the stored documents.
     "{\"$gt\":\"\"}",
     "{\"$ne\":null}",
     "{\"$oid\":\"000000000000000000000000\"}",
@@ -143,8 +146,8 @@ const HOSTILE: &[&str] = &[
     "}{",
     "{bob}",
     "%s %d %n",
-    // A Redis record's own parts: the head, marks of arguments, the index of a user, the
-    // principal's field.
+    // Parts of a Redis record: the head, marks of arguments, the index of a user, the field of the
+    // principal.
     "1|1|0|1|9999999999999|",
     "user:bob",
     "u}bob",
@@ -157,7 +160,7 @@ const HOSTILE: &[&str] = &[
     "\t",
 ];
 
-async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
+async fn s15_s16_hostile_text_is_stored_as_plain_data(setup: &Setup) {
     let demo = setup.start().await;
     let mut bystander = demo.signed_in("bob").await;
     let _ = bystander.insert("n", "1").await.expect(204);
@@ -177,7 +180,7 @@ async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
         let put = browser
             .send(Request::put(format!("/session/{name}"), serde_json::json!(text).to_string()))
             .await;
-        // A slash, even an encoded one, may part the path; then there is no such route.
+        // A slash, even an encoded one, may split the path. Then the route does not exist.
         assert!(
             put.status == if is_plain { 204 } else { 400 }
                 || text.contains('/') && put.status == 404,
@@ -186,19 +189,19 @@ async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
         );
         if put.status == 204 {
             let sum = browser.post(&format!("/session/{name}/add?by=1")).await;
-            assert_eq!(sum.status, 400, "a text is no number, whatever its name is");
+            assert_eq!(sum.status, 400, "an add to a text is refused");
         }
         let page = browser.page().await;
         if is_plain {
             assert_eq!(page.principal.as_deref(), Some(*text));
             let devices: Vec<serde_json::Value> = browser.get("/devices").await.expect(200).json();
-            assert_eq!(devices.len(), 1, "{text:?} is one user of its own");
+            assert_eq!(devices.len(), 1, "{text:?} is a separate user");
         }
         if put.status == 204 {
             assert_eq!(page.value(text), Some(&serde_json::json!(text)));
         }
         assert_eq!(page.value("value"), Some(&serde_json::json!({ *text: text })));
-        // As a cookie it is none, whether or not it is a header at all.
+        // As a cookie the text is invalid, or the server refuses the header.
         let cookie = Request::get("/session").cookie(format!("id={text}"));
         let anonymous = ask(&demo, &cookie).await;
         assert!(
@@ -226,17 +229,17 @@ async fn s15_s16_hostile_text_is_nothing_but_data(setup: &Setup) {
         assert_eq!(
             stored.sessions.len(),
             1 + left,
-            "those who were not let in still have a basket"
+            "a refused sign-in leaves the anonymous session"
         );
         assert!(stored.others.iter().all(|name| name == "u}bob"), "{:?}", stored.others);
     }
     println!(
-        "s15: {} hostile texts as user, name, value, cookie and user agent; all came back as data",
+        "s15: {} hostile texts as user, name, value, cookie and user agent; all returned unchanged",
         HOSTILE.len()
     );
 }
 
-async fn s17_an_https_only_cookie_never_travels_over_plain_http(setup: &Setup) {
+async fn s17_https_only_cookie_is_never_used_over_plain_http(setup: &Setup) {
     let login = || Request::post("/login").json(r#"{"user":"bob"}"#);
     let https = |request: Request, value: &str| request.header("X-Forwarded-Proto", value);
     let untrusting = setup.start_with(&["--workers", "1", "--cookie", "secure"]).await;
@@ -267,15 +270,15 @@ async fn s17_an_https_only_cookie_never_travels_over_plain_http(setup: &Setup) {
     assert_eq!(
         who(Some("http, https")).await.as_deref(),
         Some("bob"),
-        "the last is the nearest proxy's"
+        "the last value is that of the nearest proxy"
     );
-    // The cookie itself, sent over plain http, is not believed.
+    // The demo ignores the valid cookie over plain http.
     for proto in [None, Some("http"), Some("https, http"), Some(""), Some("httpsx")] {
         assert_eq!(who(proto).await, None, "{proto:?}");
     }
 }
 
-async fn s18_an_id_counts_in_the_cookie_only(setup: &Setup) {
+async fn s18_id_outside_the_cookie_is_ignored(setup: &Setup) {
     let demo = setup.start_with(&["--workers", "1"]).await;
     let value = demo.signed_in("bob").await.cookie().to_owned();
     let anonymous = async |request: Request| {
@@ -300,7 +303,7 @@ async fn s18_an_id_counts_in_the_cookie_only(setup: &Setup) {
     assert!(anonymous(body).await);
 }
 
-async fn s19_what_sets_an_id_is_kept_by_no_cache(setup: &Setup) {
+async fn s19_response_that_sets_an_id_is_not_cacheable(setup: &Setup) {
     let demo = setup.start_with(&["--workers", "1"]).await;
     let mut browser = demo.browser();
     let mut setting = vec![browser.get("/").await.expect(200)];
@@ -327,7 +330,7 @@ async fn s19_what_sets_an_id_is_kept_by_no_cache(setup: &Setup) {
     assert_eq!((untouched.header("vary"), untouched.header("cache-control")), (None, None));
 }
 
-async fn s21_s24_requests_that_another_site_caused_change_nothing(setup: &Setup) {
+async fn s21_s24_cross_site_requests_change_nothing(setup: &Setup) {
     let demo = setup
         .start_with(&[
             "--allow-crash",
@@ -409,11 +412,11 @@ async fn s21_s24_requests_that_another_site_caused_change_nothing(setup: &Setup)
     );
 }
 
-async fn s23_long_headers_and_a_hundred_slow_clients_are_bounded_and_hold_up_nobody(setup: &Setup) {
+async fn s23_long_headers_and_slow_clients_do_not_delay_others(setup: &Setup) {
     let demo = setup.start_with(&["--workers", "1"]).await;
     let bob = demo.signed_in("bob").await;
     long_headers_are_served_or_refused(&demo, bob.clone()).await;
-    slow_clients_are_cut_off(&demo, bob).await;
+    slow_clients_are_disconnected(&demo, bob).await;
 }
 
 async fn long_headers_are_served_or_refused(demo: &Demo, mut bob: Browser) {
@@ -421,7 +424,7 @@ async fn long_headers_are_served_or_refused(demo: &Demo, mut bob: Browser) {
     for kilobytes in [8, 16, 64, 256, 1_024, 8_192] {
         let long = "x".repeat(kilobytes * 1_024);
         let started = Instant::now();
-        // A server that refuses early may hang up while the rest is still being sent.
+        // A server that refuses early may close the connection while the client still sends.
         let answer = send(demo.address, &Request::get("/session").header("X-Long", long))
             .await
             .ok()
@@ -431,14 +434,14 @@ async fn long_headers_are_served_or_refused(demo: &Demo, mut bob: Browser) {
             "{kilobytes} KiB: {answer:?}"
         );
         assert!(started.elapsed() < Duration::from_secs(5));
-        assert!(kilobytes < 1_024 || answer != Some(200), "there is a limit");
+        assert!(kilobytes < 1_024 || answer != Some(200), "headers of 1 MiB are refused");
         statuses.push((kilobytes, answer));
-        assert_eq!(bob.page().await.principal.as_deref(), Some("bob"), "others are served");
+        assert_eq!(bob.page().await.principal.as_deref(), Some("bob"), "other clients are served");
     }
     println!("s23: {statuses:?} KiB of header");
 }
 
-async fn slow_clients_are_cut_off(demo: &Demo, mut bob: Browser) {
+async fn slow_clients_are_disconnected(demo: &Demo, mut bob: Browser) {
     let over = Arc::new(AtomicBool::new(false));
     let slow: Vec<_> = (0..100)
         .map(|n| {
@@ -478,10 +481,10 @@ async fn slow_clients_are_cut_off(demo: &Demo, mut bob: Browser) {
         .collect::<Vec<_>>();
     let latest = cut.iter().flatten().max();
     println!(
-        "s23: {} of 100 slow clients cut off, the last after {latest:?}; meanwhile {served} requests, the longest {longest:?}",
+        "s23: {} of 100 slow clients disconnected, the last after {latest:?}; meanwhile {served} requests, the longest {longest:?}",
         cut.iter().flatten().count()
     );
-    // Far less than those stay: nobody waits for them.
+    // This is much shorter than the slow clients stay, so requests do not wait for them.
     assert!(longest < Duration::from_millis(2_500), "a request waited {longest:?}");
-    assert!(cut.iter().all(Option::is_some), "slow clients stay as long as they like");
+    assert!(cut.iter().all(Option::is_some), "a slow client is still connected");
 }

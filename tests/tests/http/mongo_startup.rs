@@ -1,5 +1,5 @@
-//! Wrong use of `--store mongo`, and servers that cannot be used: each mistake gets an error that
-//! says what came and what would do, and shows no password.
+//! Start with `--store mongo`: wrong URLs and unusable servers. Each mistake gets an error that
+//! names the input and the remedy, without a password.
 
 use mongodb::{
     Client, IndexModel,
@@ -12,9 +12,9 @@ use tests::{
     wait,
 };
 
-use crate::usage_redis::{
-    Mistake, SECRET, a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up,
-    assert_refused, run_with,
+use crate::redis_startup::{
+    Mistake, SECRET, assert_refused, demo_starts_while_its_servers_are_down_and_serves_later,
+    run_with,
 };
 
 const MISTAKES: &[Mistake] = &[
@@ -44,8 +44,8 @@ const MISTAKES: &[Mistake] = &[
     ("mongodb://app:hunter2@host/?authMechanism=hunter2", &["percent-encoded"]),
 ];
 
-/// Passwords with a character that has to be percent-encoded and is not, so that the URL falls
-/// apart within them.
+/// Passwords with a character that is not percent-encoded, so that the URL is split within the
+/// password.
 const UNENCODED: &[&str] = &[
     "mongodb://app:hunter2/hunter2@127.0.0.1:1/shop",
     "mongodb://app:1/hunter2@127.0.0.1",
@@ -63,24 +63,24 @@ async fn run(url: &str) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
+async fn wrong_urls_are_named_with_the_allowed_values() {
     for (url, words) in MISTAKES {
         assert_refused(&run(url).await, 2, words);
     }
     for url in UNENCODED {
         assert_refused(&run(url).await, 2, &["DEMO_STORE_URL"]);
     }
-    // Without --store the sessions would be in the demo.
+    // Without --store the demo would keep the sessions itself.
     let ended = Demo::run(&["--store-url", "mongodb://app:hunter2@host"], &[]).await;
     assert_refused(&ended, 2, &["--store-url", "--store mongo"]);
     println!(
-        "usage: {} wrong URLs, each ends with 2 and names its cure",
+        "usage: {} wrong URLs, each ends with 2 and names the remedy",
         MISTAKES.len() + UNENCODED.len() + 1
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_settings_and_greeting_show_no_password() {
+async fn c45_settings_and_startup_message_show_no_password() {
     for url in [
         "mongodb://app:hunter2@host:7000/shop?replicaSet=rs",
         "mongodb://app:hunter2@a,b,c/shop",
@@ -109,13 +109,14 @@ async fn c45_settings_and_greeting_show_no_password() {
         &mongo.url("collection=greeting"),
     ])
     .await;
-    wait::until_true("the whole greeting", PATIENCE, || demo.output().contains("/login")).await;
+    wait::until_true("the whole startup message", PATIENCE, || demo.output().contains("/login"))
+        .await;
     let output = demo.output();
     assert!(output.contains("  store    mongodb://") && !output.contains(PASSWORD), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
+async fn c45_rejected_login_ends_the_start_without_showing_the_password() {
     let Some(mongo) = AnyMongo::own_server(Durability::None).await else { return };
     let url = mongo.url("");
     for (wrong, words) in [
@@ -132,11 +133,11 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
     }
 }
 
-/// What is said of a user who may not do enough.
+/// The message for a user without the needed privileges.
 const LACKS: &str = "lacks a privilege that sessions need";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_without_the_rights_ends_the_start_and_is_told() {
+async fn missing_privileges_end_the_start_with_a_reason() {
     let Some(mongo) = AnyMongo::own_server(Durability::None).await else { return };
     let database = mongo.client().await.database(mongo.database());
     for (user, role) in [
@@ -144,7 +145,7 @@ async fn a_user_without_the_rights_ends_the_start_and_is_told() {
         ("stranger", doc! { "role": "readWrite", "db": "elsewhere" }),
     ] {
         let words = doc! { "createUser": user, "pwd": SECRET, "roles": [role] };
-        database.run_command(words).await.expect("who may do everything makes a user");
+        database.run_command(words).await.expect("an administrator creates users");
         let url = mongo
             .url("collection=visits")
             .replace(&format!("app:{PASSWORD}"), &format!("{user}:{SECRET}"));
@@ -154,12 +155,12 @@ async fn a_user_without_the_rights_ends_the_start_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_in_the_way_ends_the_start_and_is_named_a_problem() {
+async fn conflicting_index_ends_the_start_with_its_name() {
     let Some(mongo) = AnyMongo::own_server(Durability::None).await else { return };
     let client = mongo.client().await;
     let url = mongo.url("collection=visits");
     for (keys, options) in [
-        // The name with other fields, the fields with another name, and name and fields with other
+        // The same name with other fields, the same fields with another name, and both with other
         // options.
         (doc! { "other": 1 }, IndexOptions::builder().name("session_principal".to_owned()).build()),
         (doc! { "expires": 1 }, IndexOptions::builder().name("mine".to_owned()).build()),
@@ -173,9 +174,9 @@ async fn an_index_in_the_way_ends_the_start_and_is_named_a_problem() {
             &["127.0.0.1:", "an index of the collection", "remove it"],
         );
         let visits = client.database(mongo.database()).collection::<Document>("visits");
-        visits.drop_index(name).await.expect("what was made can be removed");
+        visits.drop_index(name).await.expect("the index can be dropped");
     }
-    // As the first version made it.
+    // An index of the first version.
     let unique = IndexOptions::builder().name("session_key".to_owned()).unique(true).build();
     make_index(&client, mongo.database(), doc! { "lineage": 1, "key": 1 }, unique).await;
     assert_refused(&run(&url).await, 1, &["127.0.0.1:", "session_key", "drop the collection"]);
@@ -185,7 +186,7 @@ async fn an_index_in_the_way_ends_the_start_and_is_named_a_problem() {
     assert_eq!(
         demo.signed_in("bob").await.page().await.principal.as_deref(),
         Some("bob"),
-        "without it there is no problem"
+        "the demo starts without the index"
     );
 }
 
@@ -196,14 +197,14 @@ async fn make_index(client: &Client, database: &str, keys: Document, options: In
         .collection::<Document>("visits")
         .create_index(index)
         .await
-        .expect("an administrator makes indexes");
+        .expect("an administrator creates indexes");
 }
 
-with_hands_on!(
+on_own_setup!(
     mongo = Setup::own_mongo(Durability::None),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );
-with_hands_on!(
+on_own_setup!(
     mongo_set = Setup::own_mongo_set(Durability::None),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );

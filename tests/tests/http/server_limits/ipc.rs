@@ -1,5 +1,5 @@
-//! S17, S25, S27 and S29: what the demo does by default against slow clients, curious neighbours
-//! and pages of other sites.
+//! S17, S23, S25 to S27, S29 and S30: slow clients, output of secrets, foreign files, and pages of
+//! other sites.
 
 use std::{
     fs,
@@ -16,11 +16,11 @@ use tests::{
     wait,
 };
 
-/// What a test gives a body to arrive, and twice as long for a busy machine to notice.
+/// The body timeout of the tests, and the limit for a disconnect on a busy machine.
 const BODY: &str = "2s";
-const CUT_WITHIN: Duration = Duration::from_secs(6);
+const CLOSED_WITHIN: Duration = Duration::from_secs(6);
 
-/// A demo with one worker that may open so many files.
+/// A demo with one worker and this limit of open files.
 async fn with_files(files: u32, flags: &[&str]) -> Demo {
     let start = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
     let demo = tests::demo_server().to_str().expect("a plain path");
@@ -35,7 +35,7 @@ fn descriptors(demo: &Demo) -> usize {
     fs::read_dir(format!("/proc/{worker}/fd")).expect("the worker runs").count()
 }
 
-/// Opens connections on which this has been sent, and no more follows.
+/// Opens connections that send these bytes and then nothing.
 async fn unfinished(demo: &Demo, count: usize, sent: &[u8]) -> Vec<Connection> {
     let mut held = Vec::new();
     for _ in 0..count {
@@ -46,25 +46,25 @@ async fn unfinished(demo: &Demo, count: usize, sent: &[u8]) -> Vec<Connection> {
     held
 }
 
-/// Waits until the server has ended all of them. How long it took.
+/// Waits until the server has closed all of them. Returns the duration.
 async fn all_closed(held: Vec<Connection>) -> Duration {
     let started = Instant::now();
     let closed = held
         .into_iter()
-        .map(|mut connection| async move { connection.closed(CUT_WITHIN).await.is_ok() });
+        .map(|mut connection| async move { connection.closed(CLOSED_WITHIN).await.is_ok() });
     let closed = futures_util::future::join_all(closed).await;
     let open = closed.iter().filter(|closed| !**closed).count();
     assert_eq!(
         open,
         0,
-        "{open} of {} connections are still open after {CUT_WITHIN:?}",
+        "{open} of {} connections are still open after {CLOSED_WITHIN:?}",
         closed.len()
     );
     started.elapsed()
 }
 
-/// Requests whose body never ends: one that the handler reads, one that it does not read, chunked
-/// ones, and one to no route at all.
+/// Requests with an unfinished body: with a handler that reads the body, with one that does not,
+/// chunked, and to an unknown route.
 const UNFINISHED: [&str; 6] = [
     "PUT /session/n HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n1",
     "PUT /session/n HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n",
@@ -75,7 +75,7 @@ const UNFINISHED: [&str; 6] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_unfinished_bodies_are_cut_off_at_their_deadline() {
+async fn s25_unfinished_bodies_are_disconnected_at_their_deadline() {
     let demo = Demo::start(&["--workers", "1", "--body-timeout", BODY]).await;
     for sent in UNFINISHED {
         let held = unfinished(&demo, 5, sent.as_bytes()).await;
@@ -89,7 +89,7 @@ async fn s25_unfinished_bodies_are_cut_off_at_their_deadline() {
             && response.set_cookie().is_none()
             && response.text().contains("did not arrive in time")
     );
-    // A body that arrives byte by byte has the same deadline, as a whole.
+    // The deadline also applies to a body that arrives byte by byte.
     let mut dripping = Connection::open(demo.address).await.expect("the demo accepts");
     let started = Instant::now();
     dripping
@@ -99,7 +99,7 @@ async fn s25_unfinished_bodies_are_cut_off_at_their_deadline() {
     while dripping.write(b"1").await.is_ok()
         && dripping.closed(Duration::from_millis(50)).await.is_err()
     {
-        assert!(started.elapsed() < CUT_WITHIN, "a body may drip for ever");
+        assert!(started.elapsed() < CLOSED_WITHIN, "a slow body is not disconnected");
     }
 }
 
@@ -132,8 +132,8 @@ async fn s25_body_that_arrives_in_time_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_others_are_served_while_hundreds_of_bodies_hang() {
-    // 60 s: none of them ends during this test.
+async fn s25_other_clients_are_served_during_800_unfinished_bodies() {
+    // With 60 s, no body times out during this test.
     let demo = with_files(1_024, &["--body-timeout", "60s"]).await;
     let bob = demo.signed_in("bob").await;
     let held = unfinished(&demo, 800, UNFINISHED[0].as_bytes()).await;
@@ -145,11 +145,11 @@ async fn s25_others_are_served_while_hundreds_of_bodies_hang() {
         assert_eq!(bob.clone().page().await.principal.as_deref(), Some("bob"));
         let response =
             send(demo.address, &Request::get("/healthz")).await.expect("an answer").expect(200);
-        assert!(response.closes(), "few connections are left, so none is kept");
+        assert!(response.closes(), "the worker keeps no connection if few are left");
         longest = longest.max(started.elapsed());
     }
     println!(
-        "s25: {} bodies hang, {} descriptors; 100 requests of others served, the longest pair in {longest:?}",
+        "s25: {} unfinished bodies, {} descriptors; 100 requests of other clients served, the longest pair in {longest:?}",
         held.len(),
         descriptors(&demo)
     );
@@ -157,16 +157,15 @@ async fn s25_others_are_served_while_hundreds_of_bodies_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_more_bodies_than_descriptors_free_them_again() {
+async fn s25_unfinished_bodies_free_their_descriptors() {
     let demo = with_files(192, &["--body-timeout", BODY]).await;
     let bob = demo.signed_in("bob").await;
-    // Far more than the worker has descriptors. Those that it has not accepted wait in the queue of
-    // the kernel.
+    // The worker has fewer descriptors. The other connections wait in the queue of the kernel.
     let held = unfinished(&demo, 400, UNFINISHED[0].as_bytes()).await;
     let most = descriptors(&demo);
-    assert!(most < 192 - 32, "the store and the log have descriptors left: {most}");
+    assert!(most < 192 - 32, "the store and the log still have descriptors: {most}");
     let started = Instant::now();
-    // Served behind those that wait.
+    // This request is served after those in the queue.
     assert_eq!(bob.clone().page().await.principal.as_deref(), Some("bob"));
     let waited = started.elapsed();
     drop(held);
@@ -174,7 +173,7 @@ async fn s25_more_bodies_than_descriptors_free_them_again() {
     wait::until_true("the descriptors to be free again", PATIENCE, || descriptors(&demo) < 64)
         .await;
     println!(
-        "s25: 400 bodies hang, {most} descriptors in use; another client is served after {waited:?}; all are free {:?} later",
+        "s25: 400 unfinished bodies, {most} descriptors in use; another client is served after {waited:?}; all are free {:?} later",
         begun.elapsed()
     );
     assert!(!demo.output().contains("Too many open files"), "{}", demo.output());
@@ -194,7 +193,7 @@ async fn s25_clients_that_never_read_free_their_connections() {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(2_048).expect("a small buffer");
         let mut stream = socket.connect(demo.address).await.expect("the kernel accepts");
-        // The kernel may not take all of it: nothing reads the answers.
+        // The kernel may not accept all bytes, because the client does not read the responses.
         let _ =
             tokio::time::timeout(Duration::from_millis(100), stream.write_all(asked.as_bytes()))
                 .await;
@@ -203,16 +202,16 @@ async fn s25_clients_that_never_read_free_their_connections() {
     let started = Instant::now();
     let _ = send(demo.address, &Request::get("/healthz")).await.expect("an answer").expect(200);
     println!("s25: 24 clients do not read; another one is served after {:?}", started.elapsed());
-    assert!(started.elapsed() < CUT_WITHIN * 2, "{:?}", started.elapsed());
+    assert!(started.elapsed() < CLOSED_WITHIN * 2, "{:?}", started.elapsed());
     drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s23_clients_that_stop_in_a_second_head_leave_room_for_others() {
+async fn s23_clients_with_an_unfinished_second_head_block_no_others() {
     let demo = with_files(192, &["--body-timeout", BODY]).await;
     let bob = demo.signed_in("bob").await;
-    // actix-web has no deadline for the head of a second request. Without a limit of kept
-    // connections these would hold all 64 for ever.
+    // actix-web has no deadline for the head of a second request. Without a limit for kept
+    // connections these would occupy all 64 forever.
     let first_and_a_half =
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: loc";
     let mut held = unfinished(&demo, 100, first_and_a_half).await;
@@ -225,14 +224,14 @@ async fn s23_clients_that_stop_in_a_second_head_leave_room_for_others() {
         closed += usize::from(connection.closed(Duration::from_millis(20)).await.is_ok());
     }
     println!(
-        "s23: {closed} of {} clients that stop in their second head are cut off; others are served",
+        "s23: {closed} of {} clients with an unfinished second head are disconnected; others are served",
         held.len()
     );
     assert!(closed >= held.len() - 49, "{closed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_start_with_too_few_open_files_is_refused() {
+async fn s25_start_with_a_low_open_file_limit_is_refused() {
     let demo = tests::demo_server().to_str().expect("a plain path");
     let mut process = Process::start(
         Path::new("/bin/sh"),
@@ -255,7 +254,7 @@ async fn s25_start_with_too_few_open_files_is_refused() {
     assert!(!process.stdout.text().contains("listening"));
 }
 
-/// A text that stands for a secret in every setting.
+/// The secret in every setting.
 const SECRET: &str = "hunter2swordfish";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -284,7 +283,7 @@ async fn s27_help_shows_no_value_of_any_setting() {
     }
 }
 
-/// Settings that hold a secret, and what is wrong with each if anything is.
+/// Settings that contain the secret.
 fn with_secrets() -> Vec<(&'static str, String)> {
     let urls = [
         format!("redis://app:{SECRET}@127.0.0.1:1/0"),
@@ -323,7 +322,7 @@ fn store_of(url: &str) -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s27_config_and_errors_show_no_secret() {
+async fn s27_printed_settings_and_errors_show_no_secret() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("demo.toml");
     let path = file.to_str().expect("a plain path");
@@ -341,17 +340,18 @@ async fn s27_config_and_errors_show_no_secret() {
             Demo::run(&[&base[..], &[&flag]].concat(), &[]).await,
             Demo::run(&base, &[(&variable, &value)]).await,
             Demo::run(&[&base[..], &["--config", path]].concat(), &[]).await,
-            // With a scheme of another store, and with other settings that are wrong.
+            // With the scheme of another store, and with other wrong settings.
             Demo::run(&["--store", "sqlite", &flag], &[]).await,
             Demo::run(&["--store", store, "--workers", "none", &flag], &[]).await,
             Demo::run(&["owner", &flag], &[]).await,
-            // IntoFixture for another setting by mistake.
+            // As the value of another setting by mistake.
             Demo::run(&["--store", &value], &[]).await,
             Demo::run(&["--listen", &value], &[]).await,
             Demo::run(&["--trusted-proxy", &value], &[]).await,
             Demo::run(&["--metrics", &value], &[]).await,
         ];
-        // A key looks like any other text, so what is given for another setting is quoted.
+        // A key looks like any other text, so an error quotes it if it is the value of another
+        // setting.
         let looked_at = if name == "store-url" { &runs[..] } else { &runs[..6] };
         for run in looked_at {
             assert!(
@@ -367,7 +367,7 @@ async fn s27_config_and_errors_show_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s27_arguments_of_workers_hold_no_setting() {
+async fn s27_worker_arguments_contain_no_setting() {
     let url = format!("redis://:{SECRET}@127.0.0.1:1");
     let demo = Demo::start(&["--workers", "2", "--store", "redis", "--store-url", &url]).await;
     let check = |when: &str| {
@@ -406,7 +406,7 @@ async fn s17_loopback_listener_behind_a_proxy_sets_a_secure_cookie() {
     assert!(cookie.attributes.iter().any(|attribute| attribute == "Secure"), "{cookie:?}");
     let plain = send(demo.address, &login()).await.expect("an answer").expect(403);
     assert!(plain.set_cookie().is_none());
-    // The explicit choice counts.
+    // An explicit setting overrides the default.
     let demo = Demo::start(&[
         "--workers",
         "1",
@@ -443,7 +443,7 @@ async fn metrics_status(address: std::net::SocketAddr, target: &str, headers: &s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s29_metrics_answer_only_to_their_own_names() {
+async fn s29_metrics_respond_only_to_configured_host_names() {
     let (_demo, metrics) =
         Demo::counting(&["--workers", "1", "--metrics-host", "metrics.internal,Prom.Example"])
             .await;
@@ -495,10 +495,10 @@ async fn s29_metrics_answer_only_to_their_own_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s25_metrics_cut_off_unfinished_bodies() {
+async fn s25_metrics_server_disconnects_unfinished_bodies() {
     let (mut demo, metrics) = Demo::counting(&["--workers", "1"]).await;
     let mut held = Vec::new();
-    // As many as the listener serves at once.
+    // The listener serves 16 connections at once.
     for _ in 0..16 {
         let mut connection = Connection::open(metrics).await.expect("it listens");
         connection
@@ -516,7 +516,7 @@ async fn s25_metrics_cut_off_unfinished_bodies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s26_store_memory_has_the_caps_of_the_settings() {
+async fn s26_session_limits_of_the_settings_apply() {
     for (flags, url) in [
         (&["--max-sessions", "3"][..], "memory:"),
         (&[], "memory:?max_sessions=3"),
@@ -537,7 +537,7 @@ async fn s26_store_memory_has_the_caps_of_the_settings() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settings_that_do_nothing_with_the_store_are_refused() {
+async fn settings_without_effect_on_the_store_are_refused() {
     let redis = "redis://127.0.0.1:1";
     let cases: [(&[&str], &[&str]); 9] = [
         (
@@ -632,10 +632,9 @@ async fn s30_files_and_sockets_of_another_user_are_refused() {
         "{}",
         ended.stderr
     );
-    assert_eq!(fs::read_to_string(&planted).expect("the file"), "1\n", "it is left as it was");
+    assert_eq!(fs::read_to_string(&planted).expect("the file"), "1\n", "the file is unchanged");
 
-    // A socket whose listener is another user's: the demo asks it for nothing and is not served by
-    // it.
+    // A socket of another user: the demo sends it no request and uses no reply of it.
     let socket = path("owner.sock");
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
     fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o777))
@@ -654,8 +653,8 @@ async fn s30_files_and_sockets_of_another_user_are_refused() {
         let mut byte = [0];
         assert!(
             !matches!(std::io::Read::read(&mut stream, &mut byte), Ok(1)),
-            "a foreign owner got a byte"
+            "the demo sent bytes to a foreign owner"
         );
     }
-    assert!(connections > 0, "the demo tried the socket");
+    assert!(connections > 0, "the demo connected to the socket");
 }

@@ -1,4 +1,4 @@
-//! H06 to H09: data that many requests share.
+//! H06 to H09: concurrent reads and writes of one session.
 
 use std::{
     collections::HashSet,
@@ -18,41 +18,41 @@ const CONNECTIONS: usize = 50;
 const INCREMENTS: usize = 2_000;
 
 on_every_setup_and_a_set!(
-    h06_what_one_worker_writes_every_worker_reads_at_once,
-    h06_workers_that_rest_still_reach_the_sessions,
-    h07_two_thousand_concurrent_adds_lose_nothing,
-    h09_concurrent_inserts_of_different_names_all_stay,
+    h06_write_is_visible_to_every_worker_at_once,
+    h06_idle_workers_still_reach_the_sessions,
+    h07_2000_concurrent_adds_are_all_counted,
+    h09_concurrent_inserts_of_different_names_are_all_kept,
 );
 
 mod updates {
     use super::*;
 
-    on_setup!(ipc, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(memory, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(redis, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(redis_cluster, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(mongo, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(postgres, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(mariadb, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(sqlite, h08_two_thousand_concurrent_updates_lose_nothing);
-    on_setup!(mongo_set, h08_updates_of_a_dozen_clients_lose_nothing);
+    on_setup!(ipc, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(memory, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(redis, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(redis_cluster, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(mongo, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(postgres, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(mariadb, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(sqlite, h08_2000_concurrent_updates_are_all_counted);
+    on_setup!(mongo_set, h08_concurrent_updates_of_12_clients_are_all_counted);
 
-    async fn h08_two_thousand_concurrent_updates_lose_nothing(setup: &Setup) {
+    async fn h08_2000_concurrent_updates_are_all_counted(setup: &Setup) {
         increments(setup, "h08", CONNECTIONS, INCREMENTS, "/session/n/update").await;
     }
 
-    /// Each update waits for two of three members, which share this machine: two thousand take a
-    /// minute if it is busy.
-    async fn h08_updates_of_a_dozen_clients_lose_nothing(setup: &Setup) {
+    /// Each update waits for two of three members on this machine. 2,000 updates take a minute on a
+    /// busy machine.
+    async fn h08_concurrent_updates_of_12_clients_are_all_counted(setup: &Setup) {
         increments(setup, "h08", 12, 600, "/session/n/update").await;
     }
 }
 
-async fn h06_what_one_worker_writes_every_worker_reads_at_once(setup: &Setup) {
+async fn h06_write_is_visible_to_every_worker_at_once(setup: &Setup) {
     let demo = setup.start().await;
     let browser = demo.signed_in("bob").await;
     let mut workers = demo.connections(setup.workers).await;
-    // Some more, for the threads within a process.
+    // Four more connections reach other threads of the processes.
     for _ in 0..4 {
         workers.push(Connection::open(demo.address).await.expect("the demo accepts"));
     }
@@ -69,7 +69,7 @@ async fn h06_what_one_worker_writes_every_worker_reads_at_once(setup: &Setup) {
                 .expect(200);
             let page: tests::Page = response.json();
             assert_eq!(
-                page.value("n").expect("n is there"),
+                page.value("n").expect("the session has n"),
                 &serde_json::json!(round),
                 "read by worker {}",
                 response.worker()
@@ -84,12 +84,12 @@ async fn h06_what_one_worker_writes_every_worker_reads_at_once(setup: &Setup) {
     );
 }
 
-async fn h06_workers_that_rest_still_reach_the_sessions(setup: &Setup) {
-    // Longer than any deadline that a store has for one call or one connection's first word.
-    const REST: Duration = Duration::from_secs(7);
+async fn h06_idle_workers_still_reach_the_sessions(setup: &Setup) {
+    // Longer than every deadline of a store for a call or for a handshake.
+    const IDLE: Duration = Duration::from_secs(7);
     let demo = setup.start().await;
-    for rest in ["since they started", "since they were used"] {
-        tokio::time::sleep(REST).await;
+    for since in ["since its start", "since its last request"] {
+        tokio::time::sleep(IDLE).await;
         let browser = demo.signed_in("bob").await;
         for worker in &mut demo.connections(setup.workers).await {
             let response =
@@ -97,7 +97,7 @@ async fn h06_workers_that_rest_still_reach_the_sessions(setup: &Setup) {
             assert_eq!(
                 response.status,
                 200,
-                "worker {} rested {rest}: {}",
+                "worker {} was idle {since}: {}",
                 response.worker(),
                 response.text()
             );
@@ -106,17 +106,17 @@ async fn h06_workers_that_rest_still_reach_the_sessions(setup: &Setup) {
     }
 }
 
-async fn h07_two_thousand_concurrent_adds_lose_nothing(setup: &Setup) {
+async fn h07_2000_concurrent_adds_are_all_counted(setup: &Setup) {
     increments(setup, "h07", CONNECTIONS, INCREMENTS, "/session/n/add?by=1").await;
 }
 
-/// So many increments of one value by so many clients at once: every one answered with 200 and a
-/// sum of its own, and none lost.
+/// `clients` concurrent clients send `count` increments of one value. Each gets status 200 and a
+/// different sum, and all are counted.
 async fn increments(setup: &Setup, line: &str, clients: usize, count: usize, target: &'static str) {
     let demo = setup.start().await;
     let browser = Arc::new(demo.signed_in("bob").await);
     let taken = Arc::new(AtomicUsize::new(0));
-    // Some connections to each worker, so that all of them take part.
+    // The first connections reach every worker.
     let mut connections = demo.connections(setup.workers).await;
     while connections.len() < clients {
         connections.push(Connection::open(demo.address).await.expect("the demo accepts"));
@@ -152,11 +152,11 @@ async fn increments(setup: &Setup, line: &str, clients: usize, count: usize, tar
     );
     assert_eq!(usize::try_from(held).expect("positive"), count, "lost updates");
     assert_eq!(answers.len(), count);
-    assert_eq!(sums.len(), count, "two requests were told the same sum");
-    assert_eq!(workers.len(), setup.workers, "every worker takes part");
+    assert_eq!(sums.len(), count, "two requests got the same sum");
+    assert_eq!(workers.len(), setup.workers, "every worker served requests");
 }
 
-async fn h09_concurrent_inserts_of_different_names_all_stay(setup: &Setup) {
+async fn h09_concurrent_inserts_of_different_names_are_all_kept(setup: &Setup) {
     const NAMES: usize = 100;
     let demo = setup.start().await;
     let browser = demo.signed_in("bob").await;
@@ -170,5 +170,5 @@ async fn h09_concurrent_inserts_of_different_names_all_stay(setup: &Setup) {
         assert_eq!(page.value(&format!("name{n}")), Some(&serde_json::json!(n)));
     }
     let workers: HashSet<_> = answers.iter().map(tests::client::Response::worker).collect();
-    println!("h09: {NAMES} of {NAMES} names there, written through {} workers", workers.len());
+    println!("h09: {NAMES} of {NAMES} names found, written by {} workers", workers.len());
 }

@@ -1,5 +1,5 @@
-//! Wrong use of `--store sql`, and databases that cannot be used: each mistake gets an error that
-//! says what came and what would do, and shows no password.
+//! Start with `--store sql`: wrong URLs and unusable databases. Each mistake gets an error that
+//! names the input and the remedy, without a password.
 
 use tests::{
     Demo, Ended, PATIENCE, Setup,
@@ -7,9 +7,9 @@ use tests::{
     wait,
 };
 
-use crate::usage_redis::{
-    Mistake, SECRET, a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up,
-    assert_refused, run_with,
+use crate::redis_startup::{
+    Mistake, SECRET, assert_refused, demo_starts_while_its_servers_are_down_and_serves_later,
+    run_with,
 };
 
 const MISTAKES: &[Mistake] = &[
@@ -51,8 +51,8 @@ const MISTAKES: &[Mistake] = &[
     ("sqlite:hunter2.db?synchronous=off", &["synchronous", "\"off\"", "full or normal"]),
 ];
 
-/// Passwords with a character that has to be percent-encoded and is not, so that the URL falls
-/// apart within them.
+/// Passwords with a character that is not percent-encoded, so that the URL is split within the
+/// password.
 const UNENCODED: &[&str] = &[
     "postgres://app:hunter2/hunter2@127.0.0.1:1/shop",
     "mysql://app:1/hunter2@127.0.0.1",
@@ -68,24 +68,24 @@ async fn run(url: &str) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_urls_are_named_with_what_came_and_what_would_do() {
+async fn wrong_urls_are_named_with_the_allowed_values() {
     for (url, words) in MISTAKES {
         assert_refused(&run(url).await, 2, words);
     }
     for url in UNENCODED {
         assert_refused(&run(url).await, 2, &["DEMO_STORE_URL", "percent-encoded"]);
     }
-    // Without --store the sessions would be in the demo.
+    // Without --store the demo would keep the sessions itself.
     let ended = Demo::run(&["--store-url", "postgres://app:hunter2@host"], &[]).await;
     assert_refused(&ended, 2, &["--store-url", "--store sql"]);
     println!(
-        "usage: {} wrong URLs, each ends with 2 and names its cure",
+        "usage: {} wrong URLs, each ends with 2 and names the remedy",
         MISTAKES.len() + UNENCODED.len() + 1
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_settings_and_greeting_show_no_password() {
+async fn c45_settings_and_startup_message_show_no_password() {
     for url in [
         "postgres://app:hunter2@host:7000/shop?sslmode=require",
         "postgresql://app:hunter2@host/shop",
@@ -118,7 +118,10 @@ async fn c45_settings_and_greeting_show_no_password() {
             &sql.url("table=greeting"),
         ])
         .await;
-        wait::until_true("the whole greeting", PATIENCE, || demo.output().contains("/login")).await;
+        wait::until_true("the whole startup message", PATIENCE, || {
+            demo.output().contains("/login")
+        })
+        .await;
         let output = demo.output();
         assert!(
             output.contains(&format!("  store    {begin}")) && !output.contains(PASSWORD),
@@ -130,7 +133,7 @@ async fn c45_settings_and_greeting_show_no_password() {
 const LOGIN: &str = "refuses the login; look at user, password and database";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
+async fn c45_rejected_login_ends_the_start_without_showing_the_password() {
     for sql in
         [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
     {
@@ -157,12 +160,12 @@ async fn c45_a_refused_login_ends_the_start_and_says_so_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_without_the_rights_ends_the_start_and_is_told() {
+async fn missing_privileges_end_the_start_with_a_reason() {
     for sql in
         [AnySql::own_postgres(Durability::Full).await, AnySql::own_mariadb(Durability::Full).await]
     {
         let Some(sql) = sql else { continue };
-        sql.ask("CREATE TABLE other (id int)").await.expect("who may do everything makes a table");
+        sql.ask("CREATE TABLE other (id int)").await.expect("an administrator creates tables");
         let make = match sql {
             AnySql::Postgres(_) => {
                 "CREATE ROLE reader LOGIN PASSWORD 'hunter2'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
@@ -171,7 +174,7 @@ async fn a_user_without_the_rights_ends_the_start_and_is_told() {
                 "CREATE USER reader@'%' IDENTIFIED BY 'hunter2'; GRANT SELECT ON other TO reader@'%'"
             }
         };
-        sql.ask(make).await.expect("who may do everything makes a user");
+        sql.ask(make).await.expect("an administrator creates users");
         let url = sql
             .url("table=visits")
             .replace(&format!("app:{PASSWORD}"), &format!("reader:{SECRET}"));
@@ -181,10 +184,10 @@ async fn a_user_without_the_rights_ends_the_start_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_in_the_way_ends_the_start_and_is_named() {
+async fn foreign_table_ends_the_start_with_its_name() {
     for sql in [AnySql::postgres().await, AnySql::mariadb().await, AnySql::sqlite().await] {
         let Some(sql) = sql else { continue };
-        sql.ask("CREATE TABLE visits (id int)").await.expect("it answers");
+        sql.ask("CREATE TABLE visits (id int)").await.expect("the server answers");
         let url = sql.url("table=visits");
         assert_refused(
             &run(&url).await,
@@ -198,12 +201,12 @@ async fn a_table_in_the_way_ends_the_start_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_cannot_be_opened_ends_the_start_and_says_where_to_look() {
+async fn unreadable_file_ends_the_start_with_its_path() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().display();
     std::fs::write(
         folder.path().join("text"),
-        "no database, only a text that is longer than the head of one".repeat(10),
+        "a text that is longer than the header of an SQLite database".repeat(10),
     )
     .expect("a file");
     for (url, words) in [
@@ -220,11 +223,11 @@ async fn a_file_that_cannot_be_opened_ends_the_start_and_says_where_to_look() {
     assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"));
 }
 
-with_hands_on!(
+on_own_setup!(
     postgres = Setup::own_postgres(Durability::Full),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );
-with_hands_on!(
+on_own_setup!(
     mariadb = Setup::own_mariadb(Durability::Full),
-    a_demo_whose_servers_are_down_starts_and_serves_once_they_are_up
+    demo_starts_while_its_servers_are_down_and_serves_later
 );

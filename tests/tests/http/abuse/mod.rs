@@ -1,3 +1,0 @@
-//! Abuse of a store's own doors, past the demo.
-
-mod ipc;

@@ -1,0 +1,3 @@
+//! S22: attacks on the socket of a store, without the demo.
+
+mod ipc;
