@@ -31,13 +31,13 @@ fn origin(bytes: &[u8]) {
     if CrossOriginPolicy::default().check(&post.origin([bytes])).is_ok() {
         let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
         let is_own = |scheme: &str, default: &str| {
-            let with_port =
+            let rest =
                 text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://example.com"));
-            with_port.is_some_and(|port| {
-                with_port.is_empty()
-                    || with_port
+            rest.is_some_and(|rest| {
+                rest.is_empty()
+                    || rest
                         .strip_prefix(':')
-                        .is_some_and(|with_port| port.trim_start_matches('0') == default)
+                        .is_some_and(|number| number.trim_start_matches('0') == default)
             })
         };
         assert!(
