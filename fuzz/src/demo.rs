@@ -6,7 +6,7 @@ use crate::same::SECRET;
 
 /// The demo is a program and no library, so its settings are compiled here as well.
 #[path = "../../demo-server/src/settings/mod.rs"]
-#[expect(dead_code, reason = "the demo uses what these targets do not")]
+#[expect(dead_code, unused_imports, reason = "the targets use a part of the settings")]
 mod settings;
 
 /// Arguments, one a line; behind a line with two dashes the file that the first of them names.

@@ -8,7 +8,6 @@
 
 mod cluster;
 mod cookie;
-mod ctl;
 mod demo;
 mod formats;
 mod handover;
