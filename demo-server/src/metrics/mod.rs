@@ -1,8 +1,8 @@
 //! Metrics of the whole cluster, for Prometheus.
 //!
-//! Each process has a [`Registry`](registry::Registry). The [`Collector`](collector::Collector) of the primary requests a snapshot from each
-//! worker, and adds the last snapshots of workers that have exited. The [`MetricsServer`] serves the
-//! sums on a separate address.
+//! Each process has a `Registry`. The `Collector` of the primary requests a snapshot from each
+//! worker, and adds the last snapshots of workers that have exited. The [`MetricsServer`] serves
+//! the sums on a separate address.
 
 mod allowed_hosts;
 mod cluster_metrics;

@@ -109,8 +109,8 @@ pub(super) async fn reauthenticate(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `GET /authenticated?seconds=N`: whether the user has authenticated within the last N seconds, and
-/// at which level.
+/// `GET /authenticated?seconds=N`: whether the user has authenticated within the last N seconds,
+/// and at which level.
 pub(super) async fn authenticated(
     session: Session,
     query: web::Query<AuthenticatedQuery>,
@@ -120,8 +120,8 @@ pub(super) async fn authenticated(
     Ok(HttpResponse::Ok().json(AuthenticatedReply { within, acr }))
 }
 
-/// `POST /credentials-changed`: gives this session a new id and ends all other sessions of the user,
-/// as after a change of the password.
+/// `POST /credentials-changed`: gives this session a new id and ends all other sessions of the
+/// user, as after a change of the password.
 pub(super) async fn credentials_changed(session: Session) -> Result<HttpResponse, RouteError> {
     signed_in(&session).await?;
     Ok(HttpResponse::Ok().json(EndedCount { ended: session.credentials_changed().await? }))
@@ -179,8 +179,8 @@ pub(super) async fn devices(session: Session) -> Result<HttpResponse, RouteError
     Ok(HttpResponse::Ok().json(rows))
 }
 
-/// `DELETE /devices/{handle}`: ends one other session of the user. The session of another user counts
-/// as unknown.
+/// `DELETE /devices/{handle}`: ends one other session of the user. The session of another user is
+/// not found.
 pub(super) async fn end_device(
     session: Session,
     handle: web::Path<String>,

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
-/// Whether two sockets cannot listen on both addresses at the same time. The address `[::]` includes
-/// all IPv4 addresses, as is the default of Linux.
+/// Whether two sockets cannot listen on both addresses at the same time. The address `[::]`
+/// includes all IPv4 addresses, as is the default of Linux.
 pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let (here, there) = (one.ip().to_canonical(), other.ip().to_canonical());
     let includes = |wide: IpAddr, narrow: IpAddr| {

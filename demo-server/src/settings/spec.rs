@@ -1,7 +1,7 @@
 //! The list of all settings: name, default and help text of each.
 
-/// One setting. Its flag is `--name` and its environment variable `DEMO_NAME`. Its key in the file is
-/// `name` with `_` for `-`.
+/// One setting. Its flag is `--name` and its environment variable `DEMO_NAME`. Its key in the file
+/// is `name` with `_` for `-`.
 #[derive(Debug)]
 pub(crate) struct SettingSpec {
     pub(crate) name: &'static str,
@@ -75,7 +75,8 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "Address of the store, e.g. ipc:/run/demo.sock for a separate owner, \
          redis://127.0.0.1:6379/0, mongodb://127.0.0.1:27017/sessions, \
          postgres://127.0.0.1/sessions, mysql://127.0.0.1/sessions or sqlite:sessions.db. Put a \
-         URL with a password into DEMO_STORE_URL or a file [default: the usual local address of --store]",
+         URL with a password into DEMO_STORE_URL or a file [default: the usual local address of \
+         --store]",
     ),
     plain("deadline", "TIME", "2s", "Time limit of a store call"),
     plain(
