@@ -56,7 +56,8 @@ impl Registry {
 
     /// The current values.
     pub(super) fn snapshot(&self) -> Snapshot {
-        // The sequence number is drawn before the counters are read.
+        // Incremented before the counters are read, so that the values of a snapshot with a higher
+        // number are not older.
         let sequence = self.snapshots.fetch_add(1, Relaxed) + 1;
         let mut series = self.counters.all(|counter| Value::Counter(counter.load(Relaxed)));
         series.extend(self.gauges.all(|gauge| Value::Gauge(f64::from_bits(gauge.load(Relaxed)))));
