@@ -1,9 +1,9 @@
-//! The audit trail: what happens to sessions, as log lines.
+//! The audit trail: events of sessions as log lines.
 
 use session_core::{EndCause, SessionEvent, SessionEvents};
 
-/// Logs sign-ins, rotations and ends. A line has the session's public handle and the user, never an
-/// id.
+/// Logs sign-ins, rotations and ends of sessions. A line has the session's public handle and the
+/// user, never a session id.
 #[derive(Debug)]
 pub(crate) struct AuditTrail;
 
@@ -13,18 +13,38 @@ impl SessionEvents for AuditTrail {
     }
 
     fn signed_in(&self, event: &SessionEvent<'_>) {
-        tracing::info!(session = %event.handle, principal = ?event.principal, outcome = ?event.outcome, "signed in");
+        tracing::info!(
+            session = %event.handle,
+            principal = ?event.principal,
+            outcome = ?event.outcome,
+            "signed in"
+        );
     }
 
     fn rotated(&self, event: &SessionEvent<'_>) {
-        tracing::debug!(session = %event.handle, principal = ?event.principal, outcome = ?event.outcome, "session id rotated");
+        tracing::debug!(
+            session = %event.handle,
+            principal = ?event.principal,
+            outcome = ?event.outcome,
+            "session id rotated"
+        );
     }
 
     fn superseded_id_used(&self, event: &SessionEvent<'_>) {
-        tracing::warn!(session = %event.handle, principal = ?event.principal, "a superseded session id was used");
+        tracing::warn!(
+            session = %event.handle,
+            principal = ?event.principal,
+            "a superseded session id was used"
+        );
     }
 
     fn ended(&self, event: &SessionEvent<'_>, cause: EndCause) {
-        tracing::info!(session = %event.handle, principal = ?event.principal, ?cause, outcome = ?event.outcome, "session ended");
+        tracing::info!(
+            session = %event.handle,
+            principal = ?event.principal,
+            ?cause,
+            outcome = ?event.outcome,
+            "session ended"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! A deadline for the bodies of requests.
 //!
-//! actix-web's `client_request_timeout` ends with the head of a request. Without this deadline, a
-//! client that does not finish a body holds its connection for ever.
+//! actix-web's `client_request_timeout` covers only the head of a request. Without this deadline, a
+//! client that does not finish a body keeps its connection for ever.
 
 use std::{
     cell::{Cell, RefCell},
@@ -25,101 +25,105 @@ use futures_util::Stream;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Serves a request whose body must have arrived within `limit`. If it has not when the handler
-/// reads it, the response is 408.
+/// Calls the handler of a request whose body must arrive within `limit`. If the handler reads the
+/// body and the body is late, the response is 408.
 ///
-/// A connection is closed after the response if the handler has not read the whole body. Otherwise
-/// actix-web would wait without a deadline for the end of a chunked body that no handler reads.
-pub(crate) async fn bounded<B: MessageBody + 'static>(
+/// If the handler does not read the whole body, the connection is closed after the response.
+/// Otherwise actix-web would wait without a deadline for the end of a chunked body.
+pub(crate) async fn with_deadline<B: MessageBody + 'static>(
     limit: Duration,
     mut request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<Held<EitherBody<B>>>, Error> {
-    let arriving = Arriving::of(&mut request, limit);
+) -> Result<ServiceResponse<ResponseBody<EitherBody<B>>>, Error> {
+    let request_body = RequestBody::take_from(&mut request, limit);
     match next.call(request).await {
-        Ok(response) if arriving.is_late() => {
+        Ok(response) if request_body.is_late() => {
             let late = HttpResponse::build(StatusCode::REQUEST_TIMEOUT)
                 .body("the body of the request did not arrive in time\n");
             Ok(response
                 .into_response(late)
-                .map_body(|_, body| arriving.hold(EitherBody::right(body))))
+                .map_body(|_, body| request_body.attach_to(EitherBody::right(body))))
         }
-        Ok(response) => Ok(response.map_body(|_, body| arriving.hold(EitherBody::left(body)))),
+        Ok(response) => {
+            Ok(response.map_body(|_, body| request_body.attach_to(EitherBody::left(body))))
+        }
         Err(error) => {
             let response = error
                 .error_response()
-                .map_body(|_, body| arriving.hold(body))
+                .map_body(|_, body| request_body.attach_to(body))
                 .map_into_boxed_body();
             Err(InternalError::from_response(error, response).into())
         }
     }
 }
 
-/// The body of a request, shared between its handler and its response.
-struct Incoming {
+/// The payload of a request, shared between its handler and its response.
+struct SharedPayload {
     payload: RefCell<Payload>,
     is_late: Cell<bool>,
 }
 
-/// What is known of a request's body; `None` if the request has none.
-struct Arriving(Option<Rc<Incoming>>);
+/// The body of a request. `None` if the request has no body.
+struct RequestBody(Option<Rc<SharedPayload>>);
 
-impl Arriving {
-    fn of(request: &mut ServiceRequest, limit: Duration) -> Self {
+impl RequestBody {
+    /// Replaces the body of the request by a stream that ends at the deadline.
+    fn take_from(request: &mut ServiceRequest, limit: Duration) -> Self {
         let payload = match request.take_payload() {
             Payload::None => return Self(None),
             payload => RefCell::new(payload),
         };
-        let incoming = Rc::new(Incoming { payload, is_late: Cell::new(false) });
-        let timed = Timed { incoming: Rc::clone(&incoming), deadline: Box::pin(sleep(limit)) };
-        request.set_payload(Payload::Stream { payload: Box::pin(timed) });
-        Self(Some(incoming))
+        let shared = Rc::new(SharedPayload { payload, is_late: Cell::new(false) });
+        let stream =
+            DeadlineStream { shared: Rc::clone(&shared), deadline: Box::pin(sleep(limit)) };
+        request.set_payload(Payload::Stream { payload: Box::pin(stream) });
+        Self(Some(shared))
     }
 
     fn is_late(&self) -> bool {
-        self.0.as_ref().is_some_and(|incoming| incoming.is_late.get())
+        self.0.as_ref().is_some_and(|shared| shared.is_late.get())
     }
 
-    fn hold<B>(self, body: B) -> Held<B> {
-        Held { body, incoming: self.0 }
+    fn attach_to<B>(self, body: B) -> ResponseBody<B> {
+        ResponseBody { body, request_body: self.0 }
     }
 }
 
-/// What a handler reads. It ends with an error at the deadline.
-struct Timed {
-    incoming: Rc<Incoming>,
+/// The stream that a handler reads. It ends with an error at the deadline.
+struct DeadlineStream {
+    shared: Rc<SharedPayload>,
     deadline: Pin<Box<Sleep>>,
 }
 
-impl Stream for Timed {
+impl Stream for DeadlineStream {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // Also for a client that always has some more bytes ready.
+        // The deadline also ends the stream of a client that always has more bytes ready.
         if self.deadline.deadline() > Instant::now() {
-            let polled = Pin::new(&mut *self.incoming.payload.borrow_mut()).poll_next(cx);
+            let polled = Pin::new(&mut *self.shared.payload.borrow_mut()).poll_next(cx);
             if polled.is_ready() {
                 return polled;
             }
             ready!(self.deadline.as_mut().poll(cx));
         }
-        self.incoming.is_late.set(true);
+        self.shared.is_late.set(true);
         Poll::Ready(Some(Err(PayloadError::Io(io::ErrorKind::TimedOut.into()))))
     }
 }
 
 pin_project! {
-    /// A response's body that keeps the request's body until it is sent. actix-web closes a
-    /// connection whose request body is neither read nor dropped by then, within its
-    /// `client_disconnect_timeout`.
-    pub(crate) struct Held<B> {
+    /// The body of a response. It keeps the body of the request until the response is sent. If the
+    /// request body is then neither read to its end nor dropped, actix-web closes the connection
+    /// within its `client_disconnect_timeout`.
+    pub(crate) struct ResponseBody<B> {
         #[pin]
         body: B,
-        incoming: Option<Rc<Incoming>>,
+        request_body: Option<Rc<SharedPayload>>,
     }
 }
 
-impl<B: MessageBody> MessageBody for Held<B> {
+impl<B: MessageBody> MessageBody for ResponseBody<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {

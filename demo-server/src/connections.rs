@@ -1,4 +1,4 @@
-//! How many connections a worker process serves at once.
+//! The limit of connections that a worker process serves at once.
 
 use std::{
     any::Any,
@@ -13,85 +13,92 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::settings::{SettingError, Settings};
 
-/// Descriptors that a worker needs beside those of its connections: event loops, the listener, the
-/// connection to the primary, the log, and the connections to the store.
-const RESERVE: u64 = 128;
+/// File descriptors that a worker needs for other purposes than its client connections: event
+/// loops, the listener, the connection to the primary, the log, and the connections to the store.
+const RESERVED_FILES: u64 = 128;
 
-/// Fewer connections than this are not worth a worker.
-const LEAST: u64 = 16;
+/// The lowest useful limit of connections. A server with a lower limit does not start.
+const MIN_CONNECTIONS: u64 = 16;
 
-/// The most connections without an explicit setting, so that a process without a limit of
+/// The highest limit without an explicit setting, so that a process without a limit of file
 /// descriptors does not run out of memory.
-const MOST: u64 = 25_600;
+const MAX_DEFAULT_CONNECTIONS: u64 = 25_600;
 
-/// The limit of connections of a worker process, and how many are open.
+/// The limit of connections of a worker process, and the number of open connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Connections {
     pub(crate) per_thread: usize,
-    /// With more connections than this, none is kept after its response.
-    roomy: usize,
+    /// If more connections than this are open, a response closes its connection.
+    keep_alive_limit: usize,
     open: Arc<AtomicUsize>,
 }
 
 impl Connections {
-    /// The limit that the settings and the process's limit of open files allow.
+    /// The limit from the settings and from the process's limit of open files.
     ///
     /// # Errors
     /// [`SettingError`] if the limit of open files is too low.
     pub(crate) fn new(settings: &Settings) -> Result<Self, SettingError> {
-        Self::within(settings, getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+        Self::for_file_limit(settings, getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
     }
 
-    fn within(settings: &Settings, files: u64) -> Result<Self, SettingError> {
+    fn for_file_limit(settings: &Settings, files: u64) -> Result<Self, SettingError> {
         let threads = settings.threads.get();
-        let least = LEAST.max(threads as u64);
-        let most = files.saturating_sub(RESERVE);
-        let too_low = |needed: u64| SettingError::Together {
-            why: format!(
-                "the limit of open files is {files}, and a worker needs {needed} here: {RESERVE} for itself and one for each connection; raise it \
-                 with ulimit -n or LimitNOFILE=, or lower --max-connections"
+        let least = MIN_CONNECTIONS.max(threads as u64);
+        let most = files.saturating_sub(RESERVED_FILES);
+        let too_low = |needed: u64| SettingError::Invalid {
+            reason: format!(
+                "the limit of open files is {files}, and a worker needs {needed} here: \
+                 {RESERVED_FILES} for itself and one for each connection; raise it with ulimit -n \
+                 or LimitNOFILE=, or lower --max-connections"
             ),
         };
         let total = match settings.max_connections {
-            None if most < least => return Err(too_low(RESERVE + least)),
-            None => most.min(MOST),
-            Some(given) if given.get() < threads => {
-                let why = format!(
-                    "--max-connections is {given} and --threads is {threads}: each thread needs a connection"
+            None if most < least => return Err(too_low(RESERVED_FILES + least)),
+            None => most.min(MAX_DEFAULT_CONNECTIONS),
+            Some(limit) if limit.get() < threads => {
+                let reason = format!(
+                    "--max-connections is {limit} and --threads is {threads}: each thread needs a \
+                     connection"
                 );
-                return Err(SettingError::Together { why });
+                return Err(SettingError::Invalid { reason });
             }
-            Some(given) if given.get() as u64 > most => {
-                return Err(too_low(RESERVE + given.get() as u64));
+            Some(limit) if limit.get() as u64 > most => {
+                return Err(too_low(RESERVED_FILES + limit.get() as u64));
             }
-            Some(given) => given.get() as u64,
+            Some(limit) => limit.get() as u64,
         };
         let total = usize::try_from(total).unwrap_or(usize::MAX);
-        Ok(Self { per_thread: total / threads, roomy: total - total / 4, open: Arc::default() })
+        Ok(Self {
+            per_thread: total / threads,
+            keep_alive_limit: total - total / 4,
+            open: Arc::default(),
+        })
     }
 
-    /// Counts the connections of a server, for its `on_connect`.
-    pub(crate) fn counting(&self) -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static {
+    /// The `on_connect` callback of a server, which counts its connections.
+    pub(crate) fn on_connect(&self) -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static {
         let open = Arc::clone(&self.open);
-        move |_, of_connection| {
+        move |_, extensions| {
             open.fetch_add(1, Ordering::Relaxed);
-            of_connection.insert(Arc::new(Open(Arc::clone(&open))));
+            extensions.insert(Arc::new(OpenConnection(Arc::clone(&open))));
         }
     }
 
-    /// Whether connections are to be closed after their response.
+    /// Whether a response must close its connection.
     ///
-    /// actix-web has no deadline for the head of the second request on a connection. So a client
-    /// can hold a connection after a complete request. It must not be able to hold all of them.
+    /// actix-web has no deadline for the head of the second request on a connection, so a client
+    /// can keep a connection open after a complete request. This limit keeps clients from holding
+    /// all connections that way.
     pub(crate) fn are_scarce(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > self.roomy
+        self.open.load(Ordering::Relaxed) > self.keep_alive_limit
     }
 }
 
-/// A connection, counted until it is closed.
-struct Open(Arc<AtomicUsize>);
+/// Counts a connection until it is closed.
+struct OpenConnection(Arc<AtomicUsize>);
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -104,7 +111,7 @@ mod tests {
 
     fn limit(arguments: &[&str], files: u64) -> Result<usize, String> {
         let settings = settings(arguments).unwrap();
-        Connections::within(&settings, files)
+        Connections::for_file_limit(&settings, files)
             .map(|connections| connections.per_thread)
             .map_err(|error| error.to_string())
     }

@@ -1,10 +1,10 @@
-//! The cookie and its keys, as the settings say.
+//! The session cookie and the keys that sign it, built from the settings.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use session_core::cookie::{CookieCodec, CookieConfig, Key, KeyRing, WeakKey};
 
 use crate::{
-    problem::Problem,
+    error::AppError,
     settings::{CookieMode, Keys, SettingError, Settings},
 };
 
@@ -17,39 +17,40 @@ pub(crate) fn config(settings: &Settings) -> CookieConfig {
 }
 
 /// The keys that sign the cookie.
-pub(crate) fn keys(settings: &Settings) -> Result<KeyRing, Problem> {
+pub(crate) fn keys(settings: &Settings) -> Result<KeyRing, AppError> {
     let keys = match &settings.keys {
         Keys::Configured(keys) => keys.clone(),
         Keys::Missing => Vec::new(),
     };
-    let unusable = |why: WeakKey| SettingError::Secret {
-        origin: "--cookie-key".to_owned(),
-        why: why.to_string(),
-    };
-    Ok(KeyRing::new(keys).map_err(unusable)?)
+    let invalid = |error: WeakKey| invalid_key(error.to_string());
+    Ok(KeyRing::new(keys).map_err(invalid)?)
 }
 
-/// Checks that the cookie can be made, before a worker is started.
-pub(crate) fn check(settings: &Settings) -> Result<(), Problem> {
+/// Checks the cookie settings before the first worker starts.
+pub(crate) fn check(settings: &Settings) -> Result<(), AppError> {
     CookieCodec::signed(config(settings), &keys(settings)?)?;
     Ok(())
 }
 
-/// The same settings with a key, if there is none: all workers must sign with the same one. It is
-/// the one that the predecessor `left`, which had to draw it, or it is drawn now. In both cases its
-/// text comes back as well.
+/// Adds a key if the settings have none, because all workers must sign with the same key. The key
+/// is that of the `predecessor`, if it generated one, or a new random key.
+///
+/// Returns the settings and, if a key was added, its text.
 pub(crate) fn with_key(
     settings: Settings,
-    left: Option<String>,
-) -> Result<(Settings, Option<String>), Problem> {
+    predecessor: Option<String>,
+) -> Result<(Settings, Option<String>), AppError> {
     if !matches!(settings.keys, Keys::Missing) {
         return Ok((settings, None));
     }
-    let unusable = |why: String| SettingError::Secret { origin: "--cookie-key".to_owned(), why };
-    let key = match left {
-        Some(text) => Key::parse(&text).map_err(|why| unusable(why.to_string()))?,
-        None => Key::random().map_err(|error| unusable(error.to_string()))?,
+    let key = match predecessor {
+        Some(text) => Key::parse(&text).map_err(|error| invalid_key(error.to_string()))?,
+        None => Key::random().map_err(|error| invalid_key(error.to_string()))?,
     };
     let text = STANDARD_NO_PAD.encode(key.expose());
     Ok((settings.with_key(key, text.clone()), Some(text)))
+}
+
+fn invalid_key(reason: String) -> SettingError {
+    SettingError::InvalidSecret { origin: "--cookie-key".to_owned(), reason }
 }

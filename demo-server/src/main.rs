@@ -1,18 +1,20 @@
-//! A demo of sessions that several worker processes share.
+//! A demo server: several worker processes serve one port and share one set of sessions.
 
 #![forbid(unsafe_code)]
 
 mod audit;
-mod bequest;
 mod body;
 mod connections;
 mod cookies;
 mod ctl;
+mod error;
+mod handoff_secret;
+mod logging;
 mod metrics;
 mod owner;
 mod primary;
-mod problem;
 mod routes;
+mod runtime;
 mod settings;
 mod worker;
 
@@ -21,8 +23,8 @@ use std::process::ExitCode;
 use cluster::Role;
 
 fn main() -> ExitCode {
-    // First of all, before a thread or a runtime exists: the same program is the primary and,
-    // started by it, a worker.
+    // The primary starts this program again for each worker. The role must be known before the
+    // process has a second thread or a runtime.
     let ended = match cluster::role() {
         Ok(Role::Primary(builder)) => primary::run(builder),
         Ok(Role::Worker(boot)) => worker::run(boot),
@@ -30,6 +32,6 @@ fn main() -> ExitCode {
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => problem.report(),
+        Err(error) => error.report(),
     }
 }

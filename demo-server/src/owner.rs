@@ -1,4 +1,4 @@
-//! The process, or the thread, that owns the sessions.
+//! The owner of the sessions: a thread of the primary, or the process of the command `owner`.
 
 use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
@@ -6,56 +6,58 @@ use session_core::MemoryStore;
 use store_ipc::{Owner, OwnerHandle};
 
 use crate::{
-    primary::until_stopped,
-    problem::Problem,
+    error::AppError,
+    runtime,
     settings::{SettingError, Settings, Store},
 };
 
-/// How often expired sessions are purged. They are dead at their deadline; this only frees their
-/// memory.
-const SWEEP: Duration = Duration::from_secs(10);
+/// Time between two purges of expired sessions. A session ends at its deadline; a purge only frees
+/// its memory.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Owns sessions in memory, on a thread of its own: those of the `predecessor`, once that one hands
-/// them over, or new ones.
+/// Starts a thread that owns sessions in memory. With a `predecessor` the owner takes over its
+/// sessions when the predecessor hands them over. Otherwise it starts without sessions.
 pub(crate) fn spawn(
     settings: &Settings,
     predecessor: Option<OwnedFd>,
-) -> Result<OwnerHandle, Problem> {
+) -> Result<OwnerHandle, AppError> {
     let store = MemoryStore::builder()
         .max_sessions(settings.max_sessions.get())
         .max_bytes(settings.max_bytes.get())
         .build();
-    let owner = Owner::memory(Arc::new(store)).sweep(SWEEP);
+    let owner = Owner::memory(Arc::new(store)).sweep(SWEEP_INTERVAL);
     match predecessor {
         Some(stream) => Ok(owner.build_successor(stream.into())?),
         None => Ok(owner
             .build()
-            .map_err(|why| SettingError::Together { why: why.to_string() })?
+            .map_err(|error| SettingError::Invalid { reason: error.to_string() })?
             .spawn_thread()?),
     }
 }
 
-/// Owns sessions for servers that name the same socket, until it is told to stop.
+/// Runs the command `owner`: owns sessions for all servers that use the same socket, until the
+/// process receives a stop signal.
 #[expect(
     clippy::print_stdout,
-    reason = "what a command-line program says on standard output is its interface"
+    reason = "the standard output of a command-line program is its interface"
 )]
-pub(crate) fn run(settings: &Settings) -> Result<(), Problem> {
+pub(crate) fn run(settings: &Settings) -> Result<(), AppError> {
     let Store::Url(url) = &settings.store else {
-        let why = "an owner needs to know where: demo-server owner --store-url ipc:/run/demo.sock";
-        return Err(SettingError::Together { why: why.to_owned() }.into());
+        let reason = "the command owner needs the path of its socket: \
+                      demo-server owner --store-url ipc:/run/demo.sock";
+        return Err(SettingError::Invalid { reason: reason.to_owned() }.into());
     };
-    let path = path(url)?;
+    let path = socket_path(url)?;
     let handle = spawn(settings, None)?;
     handle.listen(&path)?;
     println!("owner listening on {}", path.display());
-    until_stopped()?;
+    runtime::wait_for_stop_signal()?;
     handle.shutdown();
     Ok(())
 }
 
-fn path(url: &str) -> Result<PathBuf, Problem> {
+fn socket_path(url: &str) -> Result<PathBuf, AppError> {
     let config = store_ipc::Config::from_url(url)
-        .map_err(|why| SettingError::Together { why: why.to_string() })?;
+        .map_err(|error| SettingError::Invalid { reason: error.to_string() })?;
     Ok(config.path().to_owned())
 }

@@ -1,5 +1,5 @@
-//! The process that was started by hand: it opens the port, owns the sessions and keeps the
-//! workers.
+//! The primary: the process that the operator starts. It opens the port, owns the sessions and
+//! supervises the workers.
 
 use std::{
     io::{self, Write},
@@ -15,25 +15,19 @@ use cluster::{
 };
 use session_core::{SweeperHandle, spawn_sweeper};
 use store_ipc::{HandoverError, OwnerError, OwnerHandle};
-use tokio::{
-    runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
-};
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    bequest,
     connections::Connections,
     cookies, ctl,
-    metrics::{self, Metrics},
-    owner,
-    problem::Problem,
-    settings::{CookieMode, Settings, Store, Task, without_password},
+    error::AppError,
+    handoff_secret, logging,
+    metrics::{self, MetricsServer},
+    owner, runtime,
+    settings::{CookieMode, Settings, Store, Task, mask_passwords},
 };
 
-/// A worker that was killed is back at once; one that crashes again and again is tried once a
-/// second.
+/// A killed worker is replaced at once. A slot whose workers keep crashing gets a new worker at
+/// most once a second.
 const RESTART: RestartPolicy = RestartPolicy {
     base: Duration::from_millis(100),
     factor: 2.0,
@@ -43,47 +37,53 @@ const RESTART: RestartPolicy = RestartPolicy {
     give_up: GiveUp { deaths: 100, window: Duration::from_mins(1) },
 };
 
-/// How often rows of a database are purged whose time is over, and how many in one step. They are
-/// dead at their deadline; this only frees their room.
-const SWEEP: Duration = Duration::from_mins(1);
+/// Time between two purges of expired rows in a database. A session ends at its deadline; a purge
+/// only frees its space.
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Rows that one step of a purge deletes at most.
 const SWEEP_BATCH: usize = 500;
 
-/// How long handing the sessions over may take. What is too late is lost, so it is far above what
-/// the most sessions need; calls that wait longer than their deadline are answered 503.
-const HAND_OVER: Duration = Duration::from_mins(5);
+/// The longest duration of handing the sessions over. Sessions that are not handed over by then are
+/// lost, so the limit is far above what the largest store needs. Meanwhile, requests whose store
+/// call exceeds its deadline get 503.
+const HANDOVER_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Does what the command line says.
+/// The name under which a primary passes the cookie key to its successor.
+const COOKIE_KEY: &str = "cookie-key";
+
+/// Runs the task of the command line.
 #[expect(
     clippy::print_stdout,
-    reason = "what a command-line program says on standard output is its interface"
+    reason = "the standard output of a command-line program is its interface"
 )]
-pub(crate) fn run(builder: ClusterBuilder) -> Result<(), Problem> {
+pub(crate) fn run(builder: ClusterBuilder) -> Result<(), AppError> {
     match Task::from_process()? {
         Task::PrintConfig(text) => print!("{text}"),
-        Task::Order(order) => ctl::run(&order)?,
-        Task::Own(settings) => {
-            log(settings.log);
+        Task::Ctl(arguments) => ctl::run(&arguments)?,
+        Task::Owner(settings) => {
+            logging::init(settings.log);
             owner::run(&settings)?;
         }
         Task::Serve(settings) => {
-            log(settings.log);
-            runtime()?.block_on(serve(builder, settings))?;
+            logging::init(settings.log);
+            runtime::build()?.block_on(serve(builder, settings))?;
         }
     }
     Ok(())
 }
 
-async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Problem> {
-    let left = builder
-        .take_from_predecessor("cookie-key")
-        .map(bequest::read)
+async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), AppError> {
+    let predecessor_key = builder
+        .take_from_predecessor(COOKIE_KEY)
+        .map(handoff_secret::read)
         .transpose()
-        .map_err(Problem::io("cannot read what the predecessor left"))?;
-    let (settings, drawn) = cookies::with_key(settings, left)?;
-    // Whatever a worker would refuse is refused here, before a port is opened.
+        .map_err(AppError::io("cannot read the cookie key of the old primary"))?;
+    let (settings, generated_key) = cookies::with_key(settings, predecessor_key)?;
+    // The primary refuses all settings that a worker would refuse, before it opens a port.
     cookies::check(&settings)?;
     Connections::new(&settings)?;
-    let (metrics, builder) = Metrics::open(&settings, builder)?;
+    let (metrics, builder) = MetricsServer::open(&settings, builder)?;
     let mut builder = builder
         .workers(settings.workers)
         .listen(
@@ -91,8 +91,8 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
             ListenSpec::tcp(settings.listen.to_string()).send_timeout(settings.send_timeout),
         )
         .settings(settings.to_bytes())
-        // The arguments of this process can hold a key or a password. Workers get the settings over
-        // a channel.
+        // The arguments of this process can contain a key or a password, and other users can see
+        // arguments. Workers get the settings over a private channel instead.
         .worker_args(["worker"])
         .drain(DrainPolicy {
             deadline: settings.drain,
@@ -106,11 +106,11 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
     if let Some(path) = &settings.pid_file {
         builder = builder.pid_file(path);
     }
-    let is_drawn = drawn.is_some();
-    if let Some(key) = drawn {
-        builder = builder.pass_to_successor("cookie-key", move || bequest::leave(&key));
+    let key_origin = if generated_key.is_some() { KeyOrigin::Random } else { KeyOrigin::Settings };
+    if let Some(key) = generated_key {
+        builder = builder.pass_to_successor(COOKIE_KEY, move || handoff_secret::write(&key));
     }
-    // The owner has a thread of its own, so that neither waits for the other.
+    // The owner has a separate thread, so that store calls and supervision do not delay each other.
     let owner = if settings.store == Store::Primary {
         let owner = owner::spawn(&settings, builder.take_from_predecessor("sessions"))?;
         builder = with_owner(builder, &owner);
@@ -121,42 +121,43 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Pr
     let _sweeper = sweeper(&settings).await?;
     let cluster = builder.start().await?;
     let mut events = cluster.events();
-    let counted_at = metrics
+    let metrics_address = metrics
         .as_ref()
-        .map(Metrics::address)
+        .map(MetricsServer::address)
         .transpose()
-        .map_err(Problem::io("cannot tell the address of the metrics"))?;
+        .map_err(AppError::io("cannot read the address of the metrics port"))?;
     if let Some(metrics) = metrics {
         metrics.serve(&cluster);
     }
-    if let Some(refused) = first_boot(&cluster, &mut events).await? {
+    if let Some(error) = wait_for_workers(&cluster, &mut events).await? {
         cluster.shutdown(Shutdown::Fast).await;
-        return Err(refused);
+        return Err(error);
     }
-    greet(&settings, &cluster, counted_at, is_drawn);
-    let report = async {
+    print_banner(&settings, &cluster, metrics_address, key_origin);
+    let log_events = async {
         while let Some(event) = events.next().await {
-            tell(&event);
+            log_event(&event);
         }
     };
-    let (came, ended, ()) =
-        tokio::join!(takeover(owner.as_ref(), &cluster), cluster.wait(), report);
-    came?;
+    let (taken_over, ended, ()) =
+        tokio::join!(take_over_sessions(owner.as_ref(), &cluster), cluster.wait(), log_events);
+    taken_over?;
     let ended = ended?;
     let killed: Vec<_> = ended.killed().map(|id| id.to_string()).collect();
     if !killed.is_empty() {
         tracing::warn!(
             workers = killed.join(" "),
-            "these workers did not finish in time and were killed"
+            "killed the workers that did not finish within the drain time"
         );
     }
     match (ended.successor, owner) {
-        (Some(successor), Some(owner)) => hand_over(successor, &owner).await,
+        (Some(successor), Some(owner)) => hand_over_sessions(successor, &owner).await,
         _ => Ok(()),
     }
 }
 
-/// Gives each worker a way to the sessions, and a primary that shall take this one's place as well.
+/// Gives each worker a connection to the owner of the sessions. Gives a successor a connection for
+/// the handover.
 fn with_owner(builder: ClusterBuilder, owner: &OwnerHandle) -> ClusterBuilder {
     let (to_worker, to_successor) = (owner.clone(), owner.clone());
     builder
@@ -168,41 +169,52 @@ fn with_owner(builder: ClusterBuilder, owner: &OwnerHandle) -> ClusterBuilder {
         .pass_to_successor("sessions", move || {
             let (ours, theirs) = UnixStream::pair()?;
             to_successor.attach_successor(ours).map_err(|error| match error {
-                OwnerError::AwaitingHandover => io::Error::other("the primary before this one still has the sessions; try again when it has left"),
+                OwnerError::AwaitingHandover => io::Error::other(
+                    "the predecessor of this primary still has the sessions; try again when it has \
+                     exited",
+                ),
                 error => io::Error::other(error),
             })?;
             Ok(theirs.into())
         })
 }
 
-/// Waits for the sessions of the primary before this one. Without them the workers cannot serve
-/// anybody, so the cluster stops.
-async fn takeover(owner: Option<&OwnerHandle>, cluster: &ClusterHandle) -> Result<(), Problem> {
+/// Waits until the old primary has handed the sessions over. Stops the cluster if the handover
+/// fails, because the workers cannot serve a request without the sessions.
+async fn take_over_sessions(
+    owner: Option<&OwnerHandle>,
+    cluster: &ClusterHandle,
+) -> Result<(), AppError> {
     let Some(owner) = owner else { return Ok(()) };
-    let came = tokio::select! {
-        came = owner.wait_for_handover() => came,
-        // It stops for another reason, without them.
+    let taken_over = tokio::select! {
+        taken_over = owner.wait_for_handover() => taken_over,
+        // The cluster stops for another reason, before the handover.
         _ = cluster.wait() => return Ok(()),
     };
-    if came.is_err() {
+    if taken_over.is_err() {
         cluster.shutdown(Shutdown::Fast).await;
     }
-    Ok(came?)
+    Ok(taken_over?)
 }
 
-/// Hands the sessions to the primary that has taken over. The workers of this one have left.
-async fn hand_over(successor: u32, owner: &OwnerHandle) -> Result<(), Problem> {
-    match owner.handover(HAND_OVER).await {
+/// Hands the sessions to the new primary. All workers of this primary have exited by then.
+async fn hand_over_sessions(successor: u32, owner: &OwnerHandle) -> Result<(), AppError> {
+    match owner.handover(HANDOVER_TIMEOUT).await {
         Ok(handed) => {
-            tracing::info!(successor, sessions = handed.sessions, took = ?handed.took, "the sessions were handed over");
+            tracing::info!(
+                successor,
+                sessions = handed.sessions,
+                took = ?handed.took,
+                "handed the sessions over"
+            );
         }
-        // It was started with another store, and let go of what was left to it.
+        // The new primary was started with another store, so it closed the handover connection.
         Err(HandoverError::NoSuccessor(None))
             if Path::new(&format!("/proc/{successor}")).exists() =>
         {
             tracing::warn!(
                 successor,
-                "the new primary has another store; the sessions of this process end with it"
+                "the new primary uses another store; the sessions of this process are lost"
             );
         }
         Err(error) => return Err(error.into()),
@@ -210,9 +222,9 @@ async fn hand_over(successor: u32, owner: &OwnerHandle) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Purges what is over, where the store does not do it by itself: here, so that one process does it
-/// for all workers.
-async fn sweeper(settings: &Settings) -> Result<Option<SweeperHandle>, Problem> {
+/// Starts the purge of expired sessions if the store needs one. It runs in the primary, so that one
+/// process purges for all workers.
+async fn sweeper(settings: &Settings) -> Result<Option<SweeperHandle>, AppError> {
     let Some(url) = settings.store_url() else { return Ok(None) };
     if store_any::backend(url.split(':').next().unwrap_or_default())
         .is_none_or(|backend| backend.name != "sql")
@@ -220,24 +232,25 @@ async fn sweeper(settings: &Settings) -> Result<Option<SweeperHandle>, Problem> 
         return Ok(None);
     }
     let store = metrics::observed(settings, store_any::connect(&url).await?);
-    Ok(Some(spawn_sweeper(store, SWEEP, SWEEP_BATCH)))
+    Ok(Some(spawn_sweeper(store, SWEEP_INTERVAL, SWEEP_BATCH)))
 }
 
-/// Waits until all workers serve. A worker that cannot even start will not do better the next time,
-/// so that ends the program.
-async fn first_boot(
+/// Waits until all workers serve. Returns an error if a worker fails to start: another attempt with
+/// the same settings would fail too.
+async fn wait_for_workers(
     cluster: &ClusterHandle,
     events: &mut Events,
-) -> Result<Option<Problem>, Problem> {
+) -> Result<Option<AppError>, AppError> {
     loop {
         tokio::select! {
             biased;
             event = events.next() => match event {
                 Some(Event::Exited { cause: ExitCause::BootFailed, status, .. }) => {
-                    let source = io::Error::other(format!("it ended with {status}; its own message stands above"));
-                    return Ok(Some(Problem::Io { what: "a worker could not start", source }));
+                    let source =
+                        io::Error::other(format!("it ended with {status}; see its error above"));
+                    return Ok(Some(AppError::Io { what: "a worker cannot start", source }));
                 }
-                Some(event) => tell(&event),
+                Some(event) => log_event(&event),
                 None => return Ok(None),
             },
             ready = cluster.ready() => {
@@ -248,24 +261,32 @@ async fn first_boot(
     }
 }
 
-/// Says where the server is and what to try.
-fn greet(
+/// Where the key that signs cookies comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyOrigin {
+    Settings,
+    /// This primary or one of its predecessors generated it.
+    Random,
+}
+
+/// Prints the address, the main settings and two commands to try.
+fn print_banner(
     settings: &Settings,
     cluster: &ClusterHandle,
-    counted_at: Option<SocketAddr>,
-    drawn: bool,
+    metrics_address: Option<SocketAddr>,
+    key_origin: KeyOrigin,
 ) {
     let address = cluster.addresses().get("http").copied().unwrap_or(settings.listen);
     let store = match &settings.store {
         Store::Primary => {
-            "ipc: sessions live in this process; the workers reach them over inherited sockets"
+            "ipc: this process keeps the sessions; workers use them over inherited sockets"
                 .to_owned()
         }
-        Store::Url(url) => without_password(url).split('?').next().unwrap_or_default().to_owned(),
+        Store::Url(url) => mask_passwords(url).split('?').next().unwrap_or_default().to_owned(),
     };
     let cookie = match settings.cookie {
         CookieMode::Secure => "__Host-id, https only",
-        CookieMode::Development => "id, plain http: for development only",
+        CookieMode::Development => "id, plain http: only for development",
     };
     let workers = cluster.workers();
     let pids: Vec<_> = workers.iter().map(|worker| worker.pid.to_string()).collect();
@@ -281,73 +302,40 @@ fn greet(
             .as_ref()
             .map(|path| format!("  control  demo-server ctl status --control {}", path.display())),
     );
-    lines.extend(counted_at.map(|address| format!("  metrics  http://{address}/metrics")));
-    if drawn {
-        let to_keep = "set DEMO_COOKIE_KEY=$(openssl rand -base64 48) to keep them";
-        lines.push(format!("  key      random: cookies will not survive a restart; {to_keep}"));
+    lines.extend(metrics_address.map(|address| format!("  metrics  http://{address}/metrics")));
+    if key_origin == KeyOrigin::Random {
+        let remedy = "set DEMO_COOKIE_KEY=$(openssl rand -base64 48) to keep them valid";
+        lines.push(format!("  key      random: a restart makes all cookies invalid; {remedy}"));
     }
     lines.push(format!("try\n  curl -c jar -b jar http://{address}/"));
     lines.push(format!("  curl -c jar -b jar -d '{{\"user\":\"bob\"}}' http://{address}/login\n"));
-    // In one write. Whoever started the server may not read it any more, and it serves all the
-    // same.
+    // One write, so that the text is not mixed with that of another process. The server also works
+    // if standard output is closed.
     let _ = io::stdout().write_all(lines.join("\n").as_bytes());
 }
 
-/// Tells the operator what happened to the workers.
-fn tell(event: &Event) {
+/// Logs an event of the cluster.
+fn log_event(event: &Event) {
     match event {
         Event::Exited { cause: ExitCause::Requested, id, pid, .. } => {
-            tracing::debug!(worker = %id, pid, "a worker left");
+            tracing::debug!(worker = %id, pid, "worker ended as requested");
         }
         Event::Exited { id, pid, cause, status, uptime, .. } => {
-            tracing::warn!(worker = %id, pid, ?cause, %status, ?uptime, "a worker ended");
+            tracing::warn!(worker = %id, pid, ?cause, %status, ?uptime, "worker ended");
         }
         Event::SpawnFailed { slot, error } => {
-            tracing::error!(%slot, %error, "a worker could not be started");
+            tracing::error!(%slot, %error, "cannot start a worker");
         }
         Event::Respawning { slot, after, attempt } => {
-            tracing::info!(%slot, ?after, attempt, "a worker is replaced");
+            tracing::info!(%slot, ?after, attempt, "replacing a worker");
         }
         Event::GaveUp { slot, deaths } => {
-            tracing::error!(%slot, deaths, "a worker died too often and is not replaced; the others serve on");
+            tracing::error!(
+                %slot,
+                deaths,
+                "slot given up: its workers died too often; the other slots still serve"
+            );
         }
-        other => tracing::debug!(event = ?other, "cluster"),
+        other => tracing::debug!(event = ?other, "cluster event"),
     }
-}
-
-/// Blocks until TERM, QUIT or INT.
-pub(crate) fn until_stopped() -> Result<(), Problem> {
-    let listen = |kind| signal(kind).map_err(Problem::io("cannot listen for signals"));
-    runtime()?.block_on(async {
-        let (mut term, mut quit, mut int) = (
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::quit())?,
-            listen(SignalKind::interrupt())?,
-        );
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = quit.recv() => {}
-            _ = int.recv() => {}
-        }
-        Ok(())
-    })
-}
-
-fn runtime() -> Result<Runtime, Problem> {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Problem::io("cannot start the event loop"))
-}
-
-/// Logs to standard error, one write for each line, so that lines of several workers do not mix.
-pub(crate) fn log(level: LevelFilter) {
-    let ansi = io::IsTerminal::is_terminal(&io::stderr());
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_target(false);
-    // What actix says of its own start and stop is the server's business, not the operator's,
-    // unless more is asked for.
-    let actix = if level > LevelFilter::INFO { level } else { LevelFilter::WARN };
-    let filter = Targets::new().with_default(level).with_target("actix_server", actix);
-    tracing_subscriber::registry().with(lines).with(filter).init();
 }

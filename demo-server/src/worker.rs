@@ -1,4 +1,4 @@
-//! The processes that serve.
+//! A worker process: it serves requests until the primary tells it to stop.
 
 use std::{
     os::unix::net::UnixStream,
@@ -20,34 +20,34 @@ use crate::{
     audit::AuditTrail,
     connections::Connections,
     cookies,
+    error::AppError,
+    logging,
     metrics::{self, Reporter},
-    primary::log,
-    problem::Problem,
-    routes::{self, Site},
+    routes::{self, AppState},
     settings::Settings,
 };
 
-/// Serves until the primary says stop, or is gone.
-pub(crate) fn run(boot: WorkerBoot) -> Result<(), Problem> {
+/// Serves until the primary tells this worker to stop, or until the primary ends.
+pub(crate) fn run(boot: WorkerBoot) -> Result<(), AppError> {
     System::new().block_on(serve(boot))
 }
 
-async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
+async fn serve(mut boot: WorkerBoot) -> Result<(), AppError> {
     let listener = boot.take_listener("http")?;
     let inherited = boot.take_fd("sessions").ok();
     let worker = boot.connect().await?;
     let settings = Settings::from_bytes(worker.settings())?;
-    log(settings.log);
+    logging::init(settings.log);
     let reporter = Reporter::start(&settings, &worker)?;
 
     let store: Arc<dyn SessionStore> = if let Some(url) = settings.store_url() {
         store_any::connect(&url).await?
     } else {
-        let gone = || std::io::Error::from(std::io::ErrorKind::NotFound);
-        let stream = inherited.ok_or_else(gone).map(UnixStream::from);
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let stream = inherited.ok_or_else(missing).map(UnixStream::from);
         let config = Config::new("").deadline(settings.deadline);
         let store = stream.and_then(|stream| IpcStore::from_stream_with(stream, &config));
-        Arc::new(store.map_err(Problem::io("cannot reach the sessions of the primary"))?)
+        Arc::new(store.map_err(AppError::io("cannot connect to the sessions in the primary"))?)
     };
     let store = metrics::observed(&settings, store);
     let sessions = SessionMiddleware::builder(Arc::clone(&store), cookies::keys(&settings)?)
@@ -63,32 +63,32 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     let draining = Arc::new(AtomicBool::new(false));
     let name = format!("{}/{}", worker.id(), std::process::id());
     let connections = Connections::new(&settings)?;
-    let site = Site::new(store, &name, Arc::clone(&draining), &settings, connections.clone());
+    let state = AppState::new(store, &name, Arc::clone(&draining), &settings, connections.clone());
 
     let address =
-        listener.local_addr().map_err(Problem::io("cannot tell the address of the port"))?;
-    let beating = worker.clone();
-    // Called on each thread that serves.
+        listener.local_addr().map_err(AppError::io("cannot read the address of the port"))?;
+    let heartbeats = worker.clone();
+    // actix calls it once on each serving thread.
     let app = move || {
-        let (signed, pulse) = (site.clone(), beating.pulse());
-        let sign = from_fn(move |request, next| {
+        let (outer_state, pulse) = (state.clone(), heartbeats.pulse());
+        let outer = from_fn(move |request, next| {
             pulse.count();
-            signed.clone().sign(request, next)
+            outer_state.clone().handle(request, next)
         });
         App::new()
-            .configure(|app| routes::configure(app, &site))
+            .configure(|app| routes::configure(app, &state))
             .wrap(sessions.clone())
             .wrap(guard.clone())
-            .wrap(sign)
+            .wrap(outer)
     };
     let server = HttpServer::new(app)
         .workers(settings.threads.get())
         .max_connections(connections.per_thread)
-        .on_connect(connections.counting())
+        .on_connect(connections.on_connect())
         .disable_signals()
         .shutdown_timeout(settings.drain.as_secs().max(1))
         .listen(listener)
-        .map_err(Problem::io("cannot serve the port"))?
+        .map_err(AppError::io("cannot serve on the port"))?
         .run();
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
@@ -96,16 +96,19 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
     worker.ready().await?;
     let mut order = worker.drain_requested().await;
     draining.store(true, Ordering::Relaxed);
-    // A newer order may give less time, so it is begun at once.
-    let left = loop {
+    // A newer order can have a shorter deadline, so it replaces the current one at once.
+    let drained = loop {
         tracing::debug!(worker = %worker.id(), ?order, "draining");
         tokio::select! {
-            left = leave(&handle, order) => break left,
+            drained = drain(&handle, order) => break drained,
             newer = worker.order_changed(order) => order = newer,
         }
     };
-    if left.is_err() {
-        tracing::warn!(worker = %worker.id(), "requests did not end in time and are cut off");
+    if drained.is_err() {
+        tracing::warn!(
+            worker = %worker.id(),
+            "aborting the requests that did not end within the drain time"
+        );
         serving.abort();
     }
     let ended = serving.await;
@@ -113,29 +116,29 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), Problem> {
         reporter.end().await;
     }
     match ended {
-        Err(cut) if cut.is_cancelled() => Ok(()),
-        Ok(ended) => ended.map_err(Problem::io("the server failed")),
+        Err(aborted) if aborted.is_cancelled() => Ok(()),
+        Ok(ended) => ended.map_err(AppError::io("the server failed")),
         Err(panic) => {
-            Err(Problem::Io { what: "the server failed", source: std::io::Error::other(panic) })
+            Err(AppError::Io { what: "the server failed", source: std::io::Error::other(panic) })
         }
     }
 }
 
-/// Leaves without dropping a request that was accepted; an error says that the time was over before
-/// all had ended.
+/// Stops the server without dropping an accepted request. Returns an error if the deadline passes
+/// before all requests have ended.
 ///
-/// Every answer closes its connection by now. First the server goes on accepting until the kernel's
-/// queue is empty. Then it accepts no more, and has a quiet time: actix drops connections that it
-/// accepted and has not begun when it stops, so by then all are begun.
-async fn leave(server: &ServerHandle, order: DrainOrder) -> Result<(), Elapsed> {
+/// From now on each response closes its connection. First the server accepts the connections that
+/// wait in the kernel's queue, for `order.accept`. Then it stops accepting and waits `order.quiet`:
+/// on its stop, actix drops accepted connections whose first request has not begun.
+async fn drain(server: &ServerHandle, order: DrainOrder) -> Result<(), Elapsed> {
     if !order.accept.is_zero() {
-        // An order of this worker alone may have come before that for all, and have paused it.
+        // An earlier order for this worker alone may have paused the server.
         server.resume().await;
         actix_web::rt::time::sleep(order.accept).await;
     }
     server.pause().await;
     actix_web::rt::time::sleep(order.quiet).await;
-    // The rest of the deadline, less a moment to come to the end of `main`.
+    // The rest of the deadline, less 200 ms for the end of the process.
     let rest = order
         .deadline
         .saturating_sub(order.accept + order.quiet)

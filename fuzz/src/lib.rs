@@ -9,7 +9,6 @@
 mod assertions;
 mod cluster;
 mod cookie;
-mod ctl;
 mod demo;
 mod formats;
 mod handover;

@@ -1,49 +1,31 @@
-//! Orders to a server that runs, from the command line.
+//! The command `ctl`: sends a command to a running server and prints the reply.
 
-mod shown;
+mod render;
 
-use std::path::PathBuf;
-
-use cluster::control::{Client, Command, ControlError};
+use cluster::control::{Client, ControlError};
 use serde_json::json;
-use tokio::runtime::Builder;
 
-use crate::problem::Problem;
+use crate::{
+    error::AppError,
+    runtime,
+    settings::{CtlArgs, OutputFormat},
+};
 
-/// What to say to which primary.
-#[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) path: PathBuf,
-    pub(crate) command: Command,
-    pub(crate) form: Form,
-}
-
-/// For whom the reply is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    People,
-    Json,
-}
-
-/// Gives the order, waits until it is carried out and prints the reply.
+/// Sends the command, waits until the server has carried it out, and prints the reply.
 #[expect(
     clippy::print_stdout,
-    reason = "what a command-line program says on standard output is its interface"
+    reason = "the standard output of a command-line program is its interface"
 )]
-pub(crate) fn run(order: &Order) -> Result<(), Problem> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Problem::io("cannot start the event loop"))?;
-    let called =
-        runtime.block_on(async { Client::connect(&order.path).await?.call(&order.command).await });
-    match (&called, order.form) {
-        (Ok(reply), Form::People) => print!("{}", shown::text(reply)),
-        (Ok(reply), Form::Json) => println!("{}", json!(reply)),
-        (Err(ControlError::Refused(refusal)), Form::Json) => {
+pub(crate) fn run(arguments: &CtlArgs) -> Result<(), AppError> {
+    let reply = runtime::build()?
+        .block_on(async { Client::connect(&arguments.path).await?.call(&arguments.command).await });
+    match (&reply, arguments.format) {
+        (Ok(reply), OutputFormat::Text) => print!("{}", render::text(reply)),
+        (Ok(reply), OutputFormat::Json) => println!("{}", json!(reply)),
+        (Err(ControlError::Refused(refusal)), OutputFormat::Json) => {
             println!("{}", json!({ "error": refusal }));
         }
         (Err(_), _) => {}
     }
-    Ok(called.map(drop)?)
+    Ok(reply.map(drop)?)
 }

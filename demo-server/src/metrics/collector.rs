@@ -1,4 +1,4 @@
-//! Adds up what all processes have counted.
+//! [`Collector`]: adds the metrics of all processes.
 
 use std::{
     collections::BTreeMap,
@@ -14,37 +14,41 @@ use tokio::{
 };
 
 use super::{
-    Registry, cluster as workers,
-    numbers::{Numbers, Totals},
-    reporter::{Question, Report},
+    cluster_metrics,
+    registry::Registry,
+    reporter::{ScrapeRequest, WorkerReport},
+    snapshot::{Snapshot, Totals},
     text,
 };
 
-/// How long a worker may take to answer. One that is late is left out, with what it said last.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time limit for the reply of a worker. If the reply is late, the last snapshot is used.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often workers are asked though nobody wants to know: what a worker has counted since is lost
-/// if it crashes.
-const EVERY: Duration = Duration::from_secs(5);
+/// Time between two scrapes without a client. If a worker crashes, its changes since the last
+/// scrape are lost.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Who wants to know the numbers.
-pub(super) type Ask = oneshot::Sender<String>;
+/// The sender for the text that a client of `GET /metrics` waits for.
+pub(super) type PendingScrape = oneshot::Sender<String>;
 
-/// Asks the workers of a cluster, and keeps what those that have left had counted.
+/// Scrapes the workers of a cluster, and keeps the last snapshots of workers that have exited.
 ///
-/// No counter falls: a worker's last report comes before its end, and of one that crashes what it
-/// said last is kept. All of it happens in one task, so what a worker said never meets the news of
-/// its end in the wrong order.
+/// No counter decreases. A worker sends its final report before it exits, and the last snapshot of
+/// a crashed worker is kept. One task handles reports and exits, so it sees the report of a worker
+/// before its exit.
 #[derive(Debug)]
 pub(super) struct Collector {
     cluster: ClusterHandle,
     own: Arc<Registry>,
-    began: Instant,
-    live: BTreeMap<WorkerId, Numbers>,
-    left: Totals,
-    unanswered: u32,
-    /// Whether events were missed, among which an end can be.
-    missed: bool,
+    started: Instant,
+    /// The last snapshot of each worker that has not exited.
+    running: BTreeMap<WorkerId, Snapshot>,
+    /// The sums over all workers that have exited.
+    exited: Totals,
+    /// The number of workers that did not reply in the last scrape.
+    failed_scrapes: u32,
+    /// Whether events were lost. A lost event can be the exit of a worker.
+    events_lost: bool,
 }
 
 impl Collector {
@@ -52,124 +56,133 @@ impl Collector {
         Self {
             cluster,
             own,
-            began: Instant::now(),
-            live: BTreeMap::new(),
-            left: Totals::default(),
-            unanswered: 0,
-            missed: false,
+            started: Instant::now(),
+            running: BTreeMap::new(),
+            exited: Totals::default(),
+            failed_scrapes: 0,
+            events_lost: false,
         }
     }
 
-    /// Answers until the cluster has ended, or another primary has taken over.
-    pub(super) async fn run(mut self, mut events: Events, mut asks: mpsc::Receiver<Ask>) {
-        let mut rounds = interval(EVERY);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Runs until the cluster has ended or another primary has taken over.
+    pub(super) async fn run(
+        mut self,
+        mut events: Events,
+        mut scrapes: mpsc::Receiver<PendingScrape>,
+    ) {
+        let mut ticks = interval(SCRAPE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 event = events.next() => match event {
                     Some(Event::Upgraded(Ok(_))) | None => return,
-                    Some(event) => self.hear(&event),
+                    Some(event) => self.handle_event(&event),
                 },
-                Some(ask) = asks.recv() => {
-                    // Who asks from here on waits for the next round: what is counted before a
-                    // question is in its answer.
-                    let mut waiting = vec![ask];
-                    while let Ok(ask) = asks.try_recv() {
-                        waiting.push(ask);
+                Some(scrape) = scrapes.recv() => {
+                    // A scrape that arrives after this loop waits for the next round, so that its
+                    // text includes everything that was recorded before it.
+                    let mut pending = vec![scrape];
+                    while let Ok(scrape) = scrapes.try_recv() {
+                        pending.push(scrape);
                     }
-                    self.ask_all().await;
+                    self.scrape_workers().await;
                     let text = self.text();
-                    for ask in waiting {
-                        // Who does not wait any more needs no answer.
-                        let _ = ask.send(text.clone());
+                    for scrape in pending {
+                        // The send fails if the client does not wait any more.
+                        let _ = scrape.send(text.clone());
                     }
                 }
-                _ = rounds.tick() => {
-                    self.forget_missed();
-                    self.ask_all().await;
+                _ = ticks.tick() => {
+                    self.remove_exited();
+                    self.scrape_workers().await;
                 }
             }
         }
     }
 
-    fn hear(&mut self, event: &Event) {
-        workers::count(event);
+    fn handle_event(&mut self, event: &Event) {
+        cluster_metrics::count_event(event);
         match event {
             Event::Message { from, message } => match message.decode() {
-                Ok(Report::Last(numbers)) => self.learn(*from, numbers),
+                Ok(WorkerReport::Final(snapshot)) => self.update(*from, snapshot),
                 Err(error) => {
-                    tracing::warn!(worker = %from, %error, "a worker says something that this primary does not know");
+                    tracing::warn!(worker = %from, %error, "cannot decode a message of a worker");
                 }
             },
-            Event::Exited { id, .. } => self.leaves(*id),
-            // What is left of the events is still to be heard, and can be the last words of
-            // somebody.
-            Event::Lagged(_) => self.missed = true,
+            Event::Exited { id, .. } => self.worker_exited(*id),
+            // The queue can still contain the final report of a worker whose exit was lost, so the
+            // exits are handled later, in `remove_exited`.
+            Event::Lagged(_) => self.events_lost = true,
             _ => {}
         }
     }
 
-    /// Notes what a worker has counted, unless something newer is known.
-    fn learn(&mut self, id: WorkerId, numbers: Numbers) {
-        let known = self.live.entry(id).or_default();
-        if numbers.look > known.look {
-            *known = numbers;
+    /// Stores the snapshot of a worker, unless a newer one is known.
+    fn update(&mut self, id: WorkerId, snapshot: Snapshot) {
+        let known = self.running.entry(id).or_default();
+        if snapshot.sequence > known.sequence {
+            *known = snapshot;
         }
     }
 
-    /// Lets those leave whose end was missed. All events that there are have been heard by now.
-    fn forget_missed(&mut self) {
-        if !std::mem::take(&mut self.missed) {
+    /// Handles the workers whose exit was among the lost events. The event queue is empty by now.
+    fn remove_exited(&mut self) {
+        if !std::mem::take(&mut self.events_lost) {
             return;
         }
-        let there: Vec<_> = self.cluster.workers().iter().map(|worker| worker.id).collect();
-        let gone: Vec<_> = self.live.keys().copied().filter(|id| !there.contains(id)).collect();
-        for id in gone {
-            self.leaves(id);
+        let alive: Vec<_> = self.cluster.workers().iter().map(|worker| worker.id).collect();
+        let exited: Vec<_> =
+            self.running.keys().copied().filter(|id| !alive.contains(id)).collect();
+        for id in exited {
+            self.worker_exited(id);
         }
     }
 
-    fn leaves(&mut self, id: WorkerId) {
-        if let Some(numbers) = self.live.remove(&id) {
-            self.left.add_left(numbers);
+    fn worker_exited(&mut self, id: WorkerId) {
+        if let Some(snapshot) = self.running.remove(&id) {
+            self.exited.add_exited(snapshot);
         }
     }
 
-    /// Asks all workers at once.
-    async fn ask_all(&mut self) {
-        let mut asked = JoinSet::new();
+    /// Requests a snapshot from all workers at the same time.
+    async fn scrape_workers(&mut self) {
+        let mut replies = JoinSet::new();
         for worker in self.cluster.workers().into_iter().filter(|worker| worker.ready) {
             let cluster = self.cluster.clone();
-            asked.spawn(async move {
-                (
-                    worker.id,
-                    cluster.request::<Numbers>(worker.id, &Question::Numbers, PATIENCE).await,
-                )
+            replies.spawn(async move {
+                let reply = cluster
+                    .request::<Snapshot>(worker.id, &ScrapeRequest::Snapshot, REPLY_TIMEOUT)
+                    .await;
+                (worker.id, reply)
             });
         }
-        self.unanswered = 0;
-        while let Some(answer) = asked.join_next().await {
-            match answer {
-                Ok((id, Ok(numbers))) => self.learn(id, numbers),
-                // It has ended meanwhile, and what it said last counts.
+        self.failed_scrapes = 0;
+        while let Some(reply) = replies.join_next().await {
+            match reply {
+                Ok((id, Ok(snapshot))) => self.update(id, snapshot),
+                // The worker has exited meanwhile, and its last snapshot is known.
                 Ok((_, Err(RequestError::Gone))) => {}
                 Ok((id, Err(error))) => {
-                    tracing::warn!(worker = %id, %error, "a worker does not say its numbers; what it said last stands in");
-                    self.unanswered += 1;
+                    tracing::warn!(
+                        worker = %id,
+                        %error,
+                        "a worker did not return its metrics; using its last snapshot"
+                    );
+                    self.failed_scrapes += 1;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "a worker could not be asked for its numbers");
+                    tracing::error!(%error, "cannot request the metrics of a worker");
                 }
             }
         }
     }
 
     fn text(&self) -> String {
-        workers::measure(&self.cluster, self.unanswered, self.began.elapsed());
-        let mut totals = self.left.clone();
-        totals.add(&self.own.numbers());
-        self.live.values().for_each(|numbers| totals.add(numbers));
-        text::text(&totals, &self.own.help())
+        cluster_metrics::update_gauges(&self.cluster, self.failed_scrapes, self.started.elapsed());
+        let mut totals = self.exited.clone();
+        totals.add(&self.own.snapshot());
+        self.running.values().for_each(|snapshot| totals.add(snapshot));
+        text::render(&totals, &self.own.help())
     }
 }

@@ -1,16 +1,16 @@
-//! The numbers of the whole cluster, for Prometheus.
+//! Metrics of the whole cluster, for Prometheus.
 //!
-//! Each process counts by itself ([`Registry`]). The primary asks its workers ([`Collector`]), adds
-//! up what they say and what those that have left had said last, and serves the sum on an address
-//! of its own ([`Metrics`]).
+//! Each process has a `Registry`. The `Collector` of the primary requests a snapshot from each
+//! worker, and adds the last snapshots of workers that have exited. The [`MetricsServer`] serves
+//! the sums on a separate address.
 
-mod cluster;
+mod allowed_hosts;
+mod cluster_metrics;
 mod collector;
-mod host;
-mod numbers;
 mod registry;
 mod reporter;
 mod server;
+mod snapshot;
 mod text;
 
 use std::sync::Arc;
@@ -20,12 +20,9 @@ use session_core::{SessionStore, observe};
 use crate::settings::Settings;
 
 pub(crate) use reporter::Reporter;
-pub(crate) use server::Metrics;
+pub(crate) use server::MetricsServer;
 
-use collector::Collector;
-use registry::Registry;
-
-/// The store, observed under the name that its kind has in `--store`.
+/// Wraps the store so that its calls are measured, under the name that it has in `--store`.
 pub(crate) fn observed(settings: &Settings, store: Arc<dyn SessionStore>) -> Arc<dyn SessionStore> {
     Arc::new(observe::observe(settings.store_name(), store))
 }

@@ -1,4 +1,4 @@
-//! Where a process counts.
+//! [`Registry`]: the metrics recorder of one process.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,34 +15,38 @@ use metrics::{
 };
 use session_core::observe;
 
-use super::numbers::{BOUNDS, Numbers, Series, Spread, Value};
+use super::snapshot::{BOUNDS, Distribution, Series, Snapshot, Value};
 
-/// Counters, gauges and histograms of one process. Histograms are of seconds.
+/// Counters, gauges and histograms of one process. Histograms are in seconds.
 ///
-/// A library's recorder for Prometheus would have its own text and no way to add up what several
-/// processes have counted.
+/// The recorder of a Prometheus library renders the text of one process, and cannot add the values
+/// of several processes.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    counters: Kept<AtomicU64>,
-    gauges: Kept<AtomicU64>,
-    histograms: Kept<Buckets>,
+    counters: SeriesMap<AtomicU64>,
+    gauges: SeriesMap<AtomicU64>,
+    histograms: SeriesMap<AtomicDistribution>,
     help: RwLock<BTreeMap<String, String>>,
-    looks: AtomicU64,
+    /// The number of snapshots so far.
+    snapshots: AtomicU64,
 }
 
-/// Series of one kind. They are few and stay, so after the first time a name is only looked up.
+/// All series of one kind. A series is never removed, so after its first use it is only looked up.
 #[derive(Debug)]
-struct Kept<T>(RwLock<HashMap<Key, Arc<T>>>);
+struct SeriesMap<T>(RwLock<HashMap<Key, Arc<T>>>);
 
-/// A histogram, see [`Spread`].
+/// A [`Distribution`] that several threads can change.
 #[derive(Debug, Default)]
-struct Buckets {
+struct AtomicDistribution {
     counts: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }
 
 impl Registry {
-    /// A registry that from now on counts what this process counts.
+    /// Installs a new registry as the recorder of this process.
+    ///
+    /// # Errors
+    /// A recorder is already installed.
     pub(super) fn install() -> Result<Arc<Self>, SetRecorderError<Arc<Self>>> {
         let registry = Arc::new(Self::default());
         metrics::set_global_recorder(Arc::clone(&registry))?;
@@ -50,17 +54,18 @@ impl Registry {
         Ok(registry)
     }
 
-    /// What is counted by now.
-    pub(super) fn numbers(&self) -> Numbers {
-        // Before the counters are read: of two looks at once the later one has the higher numbers.
-        let look = self.looks.fetch_add(1, Relaxed) + 1;
+    /// The current values.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        // Incremented before the counters are read, so that the values of a snapshot with a higher
+        // number are not older.
+        let sequence = self.snapshots.fetch_add(1, Relaxed) + 1;
         let mut series = self.counters.all(|counter| Value::Counter(counter.load(Relaxed)));
         series.extend(self.gauges.all(|gauge| Value::Gauge(f64::from_bits(gauge.load(Relaxed)))));
-        series.extend(self.histograms.all(|buckets| Value::Histogram(buckets.spread())));
-        Numbers { look, series }
+        series.extend(self.histograms.all(|buckets| Value::Histogram(buckets.load())));
+        Snapshot { sequence, series }
     }
 
-    /// What the names mean.
+    /// The help text of each name.
     pub(super) fn help(&self) -> BTreeMap<String, String> {
         self.help.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -73,17 +78,17 @@ impl Registry {
     }
 }
 
-impl<T> Default for Kept<T> {
+impl<T> Default for SeriesMap<T> {
     fn default() -> Self {
         Self(RwLock::default())
     }
 }
 
-impl<T: Default> Kept<T> {
-    fn of(&self, key: &Key) -> Arc<T> {
-        // Whole after every instruction, so a panic elsewhere does not spoil it.
-        if let Some(kept) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(key) {
-            return Arc::clone(kept);
+impl<T: Default> SeriesMap<T> {
+    fn get_or_create(&self, key: &Key) -> Arc<T> {
+        // The map is valid after each operation, so it stays usable if another thread has panicked.
+        if let Some(series) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(key) {
+            return Arc::clone(series);
         }
         Arc::clone(
             self.0.write().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default(),
@@ -91,8 +96,8 @@ impl<T: Default> Kept<T> {
     }
 
     fn all(&self, value: impl Fn(&T) -> Value) -> Vec<(Series, Value)> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().map(|(key, kept)| (series(key), value(kept))).collect()
+        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        map.iter().map(|(key, metric)| (series(key), value(metric))).collect()
     }
 }
 
@@ -102,20 +107,20 @@ fn series(key: &Key) -> Series {
     Series { name: key.name().to_owned(), labels }
 }
 
-impl Buckets {
-    fn spread(&self) -> Spread {
-        Spread {
+impl AtomicDistribution {
+    fn load(&self) -> Distribution {
+        Distribution {
             buckets: self.counts.iter().map(|count| count.load(Relaxed)).collect(),
             nanoseconds: self.nanoseconds.load(Relaxed),
         }
     }
 }
 
-impl HistogramFn for Buckets {
+impl HistogramFn for AtomicDistribution {
     fn record(&self, seconds: f64) {
         let at = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
         self.counts[at].fetch_add(1, Relaxed);
-        // What is no time adds nothing.
+        // A negative value and NaN add 0 to the sum.
         let took = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         self.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
@@ -135,15 +140,15 @@ impl Recorder for Registry {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(self.counters.of(key))
+        Counter::from_arc(self.counters.get_or_create(key))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(self.gauges.of(key))
+        Gauge::from_arc(self.gauges.get_or_create(key))
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(self.histograms.of(key))
+        Histogram::from_arc(self.histograms.get_or_create(key))
     }
 }
 
@@ -153,47 +158,48 @@ mod tests {
 
     use super::*;
 
-    fn value(numbers: &Numbers, name: &str) -> Value {
-        numbers.series.iter().find(|(series, _)| series.name == name).unwrap().1.clone()
+    fn value(snapshot: &Snapshot, name: &str) -> Value {
+        snapshot.series.iter().find(|(series, _)| series.name == name).unwrap().1.clone()
     }
 
     #[test]
-    fn what_is_counted_is_in_the_numbers() {
+    fn snapshot_has_all_recorded_values() {
         let registry = Registry::default();
         with_local_recorder(&registry, || {
             for _ in 0..3 {
                 metrics::counter!("counted", "kind" => "a").increment(2);
             }
-            metrics::gauge!("stands").set(2.5);
-            metrics::describe_gauge!("stands", "How high it stands.");
+            metrics::gauge!("level").set(2.5);
+            metrics::describe_gauge!("level", "The current level.");
         });
-        let first = registry.numbers();
+        let first = registry.snapshot();
         assert_eq!(
-            (value(&first, "counted"), value(&first, "stands")),
+            (value(&first, "counted"), value(&first, "level")),
             (Value::Counter(6), Value::Gauge(2.5))
         );
-        assert_eq!(registry.help()["stands"], "How high it stands.");
-        assert!(registry.numbers().look > first.look);
+        assert_eq!(registry.help()["level"], "The current level.");
+        assert!(registry.snapshot().sequence > first.sequence);
     }
 
     #[test]
-    fn times_fall_into_the_bucket_whose_bound_they_do_not_pass() {
+    fn times_are_counted_in_the_bucket_of_the_next_bound() {
         let registry = Registry::default();
         with_local_recorder(&registry, || {
             for seconds in [0.0, 0.000_05, 0.000_051, 5.0, 5.1, -1.0, f64::NAN] {
                 metrics::histogram!("took").record(seconds);
             }
         });
-        let Value::Histogram(Spread { buckets, nanoseconds }) = value(&registry.numbers(), "took")
+        let Value::Histogram(Distribution { buckets, nanoseconds }) =
+            value(&registry.snapshot(), "took")
         else {
-            panic!("a histogram")
+            panic!("expected a histogram")
         };
         assert_eq!((buckets[0], buckets[1], buckets[15], buckets[16]), (3, 1, 1, 2), "{buckets:?}");
         assert_eq!(nanoseconds, 50_000 + 51_000 + 5_000_000_000 + 5_100_000_000);
     }
 
     #[test]
-    fn bounds_rise() {
+    fn bucket_bounds_are_sorted() {
         assert!(BOUNDS.is_sorted());
     }
 }

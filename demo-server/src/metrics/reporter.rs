@@ -1,4 +1,4 @@
-//! A worker's part: it counts, answers its primary, and says at its end what it came to.
+//! [`Reporter`]: records the metrics of a worker and reports them to the primary.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,27 +6,28 @@ use cluster::Worker;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{Registry, numbers::Numbers};
-use crate::{problem::Problem, settings::Settings};
+use super::{registry::Registry, snapshot::Snapshot};
+use crate::{error::AppError, settings::Settings};
 
-/// How long the last report may take. The primary reads all the time, so a longer wait means that
-/// it does not read any more.
-const LAST_WORD: Duration = Duration::from_millis(150);
+/// Time limit of the final report. A running primary reads all the time, so it needs far less.
+const FINAL_REPORT_TIMEOUT: Duration = Duration::from_millis(150);
 
-/// What the primary asks a worker.
+/// A request of the primary to a worker.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) enum Question {
-    Numbers,
+pub(super) enum ScrapeRequest {
+    #[serde(rename = "Numbers")]
+    Snapshot,
 }
 
-/// What a worker says unasked.
+/// A message that a worker sends without a request.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Report {
-    /// What it has counted, before it ends.
-    Last(Numbers),
+pub(super) enum WorkerReport {
+    /// The last metrics of a worker, before it exits.
+    #[serde(rename = "Last")]
+    Final(Snapshot),
 }
 
-/// Counts in a worker, and tells the primary.
+/// Records the metrics of a worker, and reports them to the primary.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     worker: Worker,
@@ -34,40 +35,43 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// Counts from now on, and answers from now on, if the settings say that anybody wants to know.
-    /// Before the store is opened.
-    pub(crate) fn start(settings: &Settings, worker: &Worker) -> Result<Option<Self>, Problem> {
+    /// Installs the recorder and answers the requests of the primary, if the settings enable
+    /// metrics. It must be called before the store is opened.
+    pub(crate) fn start(settings: &Settings, worker: &Worker) -> Result<Option<Self>, AppError> {
         if settings.metrics.is_none() {
             return Ok(None);
         }
-        let registry = Registry::install().map_err(|_| Problem::CountedElsewhere)?;
-        let (mut questions, counted) = (worker.requests(), Arc::clone(&registry));
+        let registry = Registry::install().map_err(|_| AppError::RecorderInstalled)?;
+        let (mut requests, recorded) = (worker.requests(), Arc::clone(&registry));
         tokio::spawn(async move {
-            while let Some(call) = questions.next().await {
-                let answered = match call.decode() {
-                    Ok(Question::Numbers) => call.reply(&counted.numbers()),
-                    // The one who asks is told that there is no answer.
+            while let Some(request) = requests.next().await {
+                let replied = match request.decode() {
+                    Ok(ScrapeRequest::Snapshot) => request.reply(&recorded.snapshot()),
+                    // A dropped request is an error for the primary.
                     Err(error) => {
-                        tracing::warn!(%error, "the primary asks something that this worker does not know");
+                        tracing::warn!(%error, "cannot decode a request of the primary");
                         continue;
                     }
                 };
-                if let Err(error) = answered {
-                    tracing::debug!(%error, "an answer to the primary is lost");
+                if let Err(error) = replied {
+                    tracing::debug!(%error, "cannot reply to the primary");
                 }
             }
         });
         Ok(Some(Self { worker: worker.clone(), registry }))
     }
 
-    /// Says what it came to. Nothing that is counted later is heard of.
+    /// Sends the final report. Later changes of the metrics are lost.
     pub(crate) async fn end(self) {
-        let report = Report::Last(self.registry.numbers());
-        match timeout(LAST_WORD, self.worker.send(&report)).await {
+        let report = WorkerReport::Final(self.registry.snapshot());
+        match timeout(FINAL_REPORT_TIMEOUT, self.worker.send(&report)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "the last numbers of this worker are lost"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot send the final metrics"),
             Err(_) => {
-                tracing::debug!(after = ?LAST_WORD, "the primary does not read, so the last numbers of this worker are lost");
+                tracing::debug!(
+                    after = ?FINAL_REPORT_TIMEOUT,
+                    "cannot send the final metrics: the primary does not read"
+                );
             }
         }
     }

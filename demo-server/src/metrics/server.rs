@@ -1,4 +1,4 @@
-//! Where the numbers are served.
+//! [`MetricsServer`]: serves `GET /metrics` in the primary.
 
 use std::{
     io,
@@ -19,110 +19,126 @@ use actix_web::{
     middleware::{Next, from_fn},
     web::{self, Data},
 };
-use cluster::{ClusterBuilder, ClusterHandle, Event, Events};
+use cluster::{ClusterBuilder, ClusterHandle, Event, Events, StartError};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
-use super::{Collector, Registry, cluster as workers, collector::Ask, host::Names, text::TYPE};
-use crate::{body, problem::Problem, settings::Settings};
+use super::{
+    allowed_hosts::AllowedHosts,
+    cluster_metrics,
+    collector::{Collector, PendingScrape},
+    registry::Registry,
+    text::TEXT_CONTENT_TYPE,
+};
+use crate::{body, error::AppError, settings::Settings};
 
-/// What the listener is called among what one primary leaves to the next.
-const NAME: &str = "metrics";
+/// The name under which a primary passes the listener to its successor.
+const LISTENER: &str = "metrics";
 
-/// How many may wait for numbers at once, and for how long: a worker that does not answer takes a
-/// second of each round.
-const WAITING: usize = 16;
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The most clients that wait for metrics at the same time.
+const MAX_CLIENTS: usize = 16;
 
-/// The numbers of the cluster, and the port where they are served. The port is opened before any
-/// worker is started.
+/// Time limit of a request. A worker that does not reply delays each scrape by a second.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The metrics of the cluster and the port that serves them. The port is open before the first
+/// worker starts.
 #[derive(Debug)]
-pub(crate) struct Metrics {
+pub(crate) struct MetricsServer {
     listener: TcpListener,
-    /// Whether another primary serves there until this one takes over.
+    /// Whether the listener is from a predecessor, which uses it until this primary takes over.
     inherited: bool,
     registry: Arc<Registry>,
-    names: Names,
+    hosts: AllowedHosts,
 }
 
-impl Metrics {
-    /// Opens the port and counts from now on, if the settings ask for it. A primary that takes over
-    /// goes on with the port of the one before.
+impl MetricsServer {
+    /// Opens the port and installs the recorder, if the settings enable metrics. A successor uses
+    /// the port of its predecessor.
     pub(crate) fn open(
         settings: &Settings,
         mut builder: ClusterBuilder,
-    ) -> Result<(Option<Self>, ClusterBuilder), Problem> {
-        let left = builder.take_from_predecessor(NAME);
+    ) -> Result<(Option<Self>, ClusterBuilder), AppError> {
+        let predecessor = builder.take_from_predecessor(LISTENER);
         let Some(address) = settings.metrics else { return Ok((None, builder)) };
-        let cannot = |source| Problem::Metrics { address, source };
-        let (listener, inherited) = listen(address, left).map_err(cannot)?;
-        let ours = listener.try_clone().map_err(cannot)?;
-        let builder = builder.pass_to_successor(NAME, move || Ok(ours.try_clone()?.into()));
-        let registry = Registry::install().map_err(|_| Problem::CountedElsewhere)?;
-        workers::describe();
-        let names = Names::new(address, settings.metrics_hosts.clone());
-        Ok((Some(Self { listener, inherited, registry, names }), builder))
+        // The same error as for the port of `--listen`.
+        let cannot_listen = |source| StartError::Listen {
+            name: "--metrics".to_owned(),
+            address: address.to_string(),
+            source,
+        };
+        let (listener, inherited) = listen(address, predecessor).map_err(cannot_listen)?;
+        let passed_on = listener.try_clone().map_err(cannot_listen)?;
+        let builder =
+            builder.pass_to_successor(LISTENER, move || Ok(passed_on.try_clone()?.into()));
+        let registry = Registry::install().map_err(|_| AppError::RecorderInstalled)?;
+        cluster_metrics::describe();
+        let hosts = AllowedHosts::new(address, settings.metrics_hosts.clone());
+        Ok((Some(Self { listener, inherited, registry, hosts }), builder))
     }
 
-    /// Where it is served.
+    /// The address of the port.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until the cluster has ended, or another primary has taken over.
+    /// Serves until the cluster has ended or another primary has taken over.
     pub(crate) fn serve(self, cluster: &ClusterHandle) {
-        let Self { listener, inherited, registry, names } = self;
-        let (asks, asked) = mpsc::channel(WAITING);
+        let Self { listener, inherited, registry, hosts } = self;
+        let (sender, scrapes) = mpsc::channel(MAX_CLIENTS);
         let collector = Collector::new(cluster.clone(), registry);
-        let (events, began) = (cluster.events(), inherited.then(|| cluster.events()));
+        let (events, takeover) = (cluster.events(), inherited.then(|| cluster.events()));
         tokio::spawn(async move {
-            let collecting = tokio::spawn(collector.run(events, asked));
-            if let Some(events) = began
-                && !taken_over(events).await
+            let collecting = tokio::spawn(collector.run(events, scrapes));
+            if let Some(events) = takeover
+                && !wait_for_takeover(events).await
             {
                 return;
             }
-            let server = match server(listener, asks, names) {
+            let server = match build_server(listener, sender, hosts) {
                 Ok(server) => server,
-                Err(error) => return tracing::error!(%error, "the metrics cannot be served"),
+                Err(error) => return tracing::error!(%error, "cannot serve the metrics"),
             };
             let handle = server.handle();
             tokio::spawn(server);
-            // A panic in it was reported already, and then nobody would answer.
+            // After a panic of the collector, which is logged already, the server has no source.
             let _ = collecting.await;
             handle.stop(false).await;
         });
     }
 }
 
-fn server(listener: TcpListener, asks: mpsc::Sender<Ask>, names: Names) -> io::Result<Server> {
+fn build_server(
+    listener: TcpListener,
+    scrapes: mpsc::Sender<PendingScrape>,
+    hosts: AllowedHosts,
+) -> io::Result<Server> {
     let app = move || {
-        let names = names.clone();
+        let hosts = hosts.clone();
         App::new()
-            .app_data(Data::new(asks.clone()))
+            .app_data(Data::new(scrapes.clone()))
             .service(web::resource("/metrics").get(metrics))
-            .wrap(from_fn(move |request, next| under(names.clone(), request, next)))
-            .wrap(from_fn(|request, next| body::bounded(PATIENCE, request, next)))
+            .wrap(from_fn(move |request, next| check_host(hosts.clone(), request, next)))
+            .wrap(from_fn(|request, next| body::with_deadline(REQUEST_TIMEOUT, request, next)))
     };
     Ok(HttpServer::new(app)
         .workers(1)
-        .max_connections(WAITING)
+        .max_connections(MAX_CLIENTS)
         .disable_signals()
         .listen(listener)?
         .run())
 }
 
-/// Answers only requests that name this listener. Others get 421, which says that this server does
-/// not answer for the host (RFC 9110, 15.5.20); 403 would say that the host is right and the client
-/// lacks a right.
-async fn under<B: MessageBody + 'static>(
-    names: Names,
+/// Serves only requests for an allowed host name. Other requests get 421: this server is not
+/// responsible for the host (RFC 9110, 15.5.20). A 403 would mean that the client lacks a right.
+async fn check_host<B: MessageBody + 'static>(
+    hosts: AllowedHosts,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    if names.includes(request.request()) {
+    if hosts.allows(request.request()) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
     let refusal = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST)
@@ -130,10 +146,11 @@ async fn under<B: MessageBody + 'static>(
     Ok(request.into_response(refusal).map_into_right_body())
 }
 
-/// Waits until this primary has taken over from the one before; `false` if it ends without. Till
-/// then that one answers: of numbers that come now from one and now from the other each would look
-/// like a restart.
-async fn taken_over(mut events: Events) -> bool {
+/// Waits until this primary has taken over from its predecessor. Returns `false` if it ends before.
+///
+/// The predecessor serves the port until then. If both served it, each change between them would
+/// look like a restart to Prometheus.
+async fn wait_for_takeover(mut events: Events) -> bool {
     while let Some(event) = events.next().await {
         if matches!(event, Event::TookOver) {
             return true;
@@ -142,30 +159,30 @@ async fn taken_over(mut events: Events) -> bool {
     false
 }
 
-/// Listens on `address`, with the socket that the primary before has left if it is that. Says
-/// whether it is.
-fn listen(address: SocketAddr, left: Option<OwnedFd>) -> io::Result<(TcpListener, bool)> {
-    let fits = |listener: &TcpListener| {
-        listener.local_addr().is_ok_and(|of| {
-            of.ip() == address.ip() && (of.port() == address.port() || address.port() == 0)
+/// Listens on `address`. Uses the socket of the predecessor if it has the same address. The flag is
+/// true in that case.
+fn listen(address: SocketAddr, predecessor: Option<OwnedFd>) -> io::Result<(TcpListener, bool)> {
+    let has_address = |listener: &TcpListener| {
+        listener.local_addr().is_ok_and(|local| {
+            local.ip() == address.ip() && (local.port() == address.port() || address.port() == 0)
         })
     };
-    match left.map(TcpListener::from).filter(fits) {
+    match predecessor.map(TcpListener::from).filter(has_address) {
         Some(listener) => Ok((listener, true)),
         None => Ok((TcpListener::bind(address)?, false)),
     }
 }
 
 /// `GET /metrics`
-async fn metrics(asks: Data<mpsc::Sender<Ask>>) -> HttpResponse {
-    let (ask, answer) = oneshot::channel();
-    let heard = async {
-        asks.send(ask).await.ok()?;
-        answer.await.ok()
+async fn metrics(scrapes: Data<mpsc::Sender<PendingScrape>>) -> HttpResponse {
+    let (sender, text) = oneshot::channel();
+    let scrape = async {
+        scrapes.send(sender).await.ok()?;
+        text.await.ok()
     };
-    match timeout(PATIENCE, heard).await {
+    match timeout(REQUEST_TIMEOUT, scrape).await {
         Ok(Some(text)) => HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, TYPE))
+            .insert_header((CONTENT_TYPE, TEXT_CONTENT_TYPE))
             .insert_header((CACHE_CONTROL, "no-store"))
             .body(text),
         Ok(None) | Err(_) => HttpResponse::ServiceUnavailable()

@@ -1,14 +1,14 @@
-//! Prometheus' text format, version 0.0.4.
+//! Renders metrics in the text format of Prometheus, version 0.0.4.
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
-use super::numbers::{BOUNDS, Series, Spread, Totals, Value};
+use super::snapshot::{BOUNDS, Distribution, Series, Totals, Value};
 
-/// The type of the text.
-pub(super) const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The content type of the text.
+pub(super) const TEXT_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Writes all series, those of one name together.
-pub(super) fn text(totals: &Totals, help: &BTreeMap<String, String>) -> String {
+/// Renders all series. Series with the same name follow each other.
+pub(super) fn render(totals: &Totals, help: &BTreeMap<String, String>) -> String {
     let (mut text, mut name) = (String::new(), "");
     for (series, value) in &totals.0 {
         if series.name != name {
@@ -18,8 +18,8 @@ pub(super) fn text(totals: &Totals, help: &BTreeMap<String, String>) -> String {
         // Writing to a String cannot fail.
         let _ = match value {
             Value::Counter(count) => writeln!(text, "{name}{} {count}", labels(series, None)),
-            Value::Gauge(height) => writeln!(text, "{name}{} {height}", labels(series, None)),
-            Value::Histogram(spread) => histogram(&mut text, series, spread),
+            Value::Gauge(level) => writeln!(text, "{name}{} {level}", labels(series, None)),
+            Value::Histogram(times) => histogram(&mut text, series, times),
         };
     }
     text
@@ -37,15 +37,15 @@ fn head(text: &mut String, name: &str, value: &Value, help: Option<&String>) {
     let _ = writeln!(text, "# TYPE {name} {kind}");
 }
 
-/// The buckets, each with all below it, then sum and count, which is that of the last bucket.
-fn histogram(text: &mut String, series: &Series, spread: &Spread) -> std::fmt::Result {
-    let (name, mut below) = (&series.name, 0);
+/// Writes the cumulative buckets, the sum and the count.
+fn histogram(text: &mut String, series: &Series, times: &Distribution) -> std::fmt::Result {
+    let (name, mut cumulative) = (&series.name, 0);
     let bounds = BOUNDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
-    for (bound, count) in bounds.zip(&spread.buckets) {
-        below += count;
-        writeln!(text, "{name}_bucket{} {below}", labels(series, Some(&bound)))?;
+    for (bound, count) in bounds.zip(&times.buckets) {
+        cumulative += count;
+        writeln!(text, "{name}_bucket{} {cumulative}", labels(series, Some(&bound)))?;
     }
-    let sum = Duration::from_nanos(spread.nanoseconds);
+    let sum = Duration::from_nanos(times.nanoseconds);
     writeln!(
         text,
         "{name}_sum{} {}.{:09}",
@@ -53,7 +53,7 @@ fn histogram(text: &mut String, series: &Series, spread: &Spread) -> std::fmt::R
         sum.as_secs(),
         sum.subsec_nanos()
     )?;
-    writeln!(text, "{name}_count{} {below}", labels(series, None))
+    writeln!(text, "{name}_count{} {cumulative}", labels(series, None))
 }
 
 fn labels(series: &Series, bound: Option<&str>) -> String {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_has_its_form_and_every_text_is_escaped() {
+    fn each_kind_is_rendered_and_texts_are_escaped() {
         let series = |name: &str, label: Option<(&str, &str)>| Series {
             name: name.to_owned(),
             labels: label
@@ -84,12 +84,14 @@ mod tests {
             (series("a_total", Some(("kind", "c"))), Value::Counter(4)),
             (
                 series("h_seconds", None),
-                Value::Histogram(Spread { buckets, nanoseconds: 1_000_000_005 }),
+                Value::Histogram(Distribution { buckets, nanoseconds: 1_000_000_005 }),
             ),
             (series("z", None), Value::Gauge(1.5)),
         ]));
-        let text =
-            text(&totals, &BTreeMap::from([("a_total".to_owned(), "Of \\ and\nmore.".to_owned())]));
+        let text = render(
+            &totals,
+            &BTreeMap::from([("a_total".to_owned(), "Of \\ and\nmore.".to_owned())]),
+        );
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
             lines[..6],

@@ -1,4 +1,4 @@
-//! Signing in and out, proofs of identity, and the devices of a user.
+//! Routes for sign-in, sign-out, reauthentication and the devices of a user.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use session_actix::Session;
 use session_core::{Handle, InvalidShortText, Principal, SignIn, StreamEnd};
 
-use super::error::Failure;
+use super::error::RouteError;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Login {
+struct LoginBody {
     user: String,
-    /// For how many seconds the browser and the session remember the user.
+    /// How long the browser and the session remember the user, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     remember: Option<u64>,
-    /// The most sessions of this user; the oldest end.
+    /// The most sessions of this user. A sign-in above the limit ends the oldest.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_sessions: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,23 +28,23 @@ struct Login {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Proof {
+struct ReauthenticateBody {
     acr: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Within {
+pub(super) struct AuthenticatedQuery {
     seconds: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Authentication {
+struct AuthenticatedReply {
     within: bool,
     acr: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
+struct DeviceView {
     handle: String,
     label: Option<String>,
     age: f64,
@@ -53,23 +53,24 @@ struct Row {
 }
 
 #[derive(Debug, Serialize)]
-struct Ended {
+struct EndedCount {
     ended: u64,
 }
 
-/// `POST /login`: signs in the user whom the body names. A demo asks for no password.
-pub(super) async fn login(session: Session, body: web::Bytes) -> Result<HttpResponse, Failure> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        Failure::BadRequest(format!("send {{\"user\":\"name\"}}: {why}"))
+/// `POST /login`: signs in the user that the body names. The demo does not check a password.
+pub(super) async fn login(session: Session, body: web::Bytes) -> Result<HttpResponse, RouteError> {
+    let bad_request = |reason: &dyn std::fmt::Display| {
+        RouteError::BadRequest(format!("send {{\"user\":\"name\"}}: {reason}"))
     };
-    let login: Login = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
-    let sign_in = options(&login, Principal::new(&login.user).map_err(|error| wrong(&error))?)
-        .map_err(|error| wrong(&error))?;
+    let login: LoginBody = serde_json::from_slice(&body).map_err(|error| bad_request(&error))?;
+    let sign_in =
+        options(&login, Principal::new(&login.user).map_err(|error| bad_request(&error))?)
+            .map_err(|error| bad_request(&error))?;
     session.sign_in(sign_in);
     Ok(HttpResponse::Ok().json(login))
 }
 
-fn options(login: &Login, principal: Principal) -> Result<SignIn, InvalidShortText> {
+fn options(login: &LoginBody, principal: Principal) -> Result<SignIn, InvalidShortText> {
     let mut sign_in = SignIn::new(principal);
     if let Some(seconds) = login.remember {
         sign_in = sign_in.remember(Duration::from_secs(seconds));
@@ -86,48 +87,48 @@ fn options(login: &Login, principal: Principal) -> Result<SignIn, InvalidShortTe
     }
 }
 
-/// `POST /reauthenticate`: the user proves once more who they are, with `{"acr":"mfa"}` at another
-/// strength. A demo believes it.
+/// `POST /reauthenticate`: records that the user has authenticated again, with `{"acr":"mfa"}` at
+/// that level. The demo does not check a password.
 pub(super) async fn reauthenticate(
     session: Session,
     body: web::Bytes,
-) -> Result<HttpResponse, Failure> {
+) -> Result<HttpResponse, RouteError> {
     signed_in(&session).await?;
-    let wrong = |why: &dyn std::fmt::Display| {
-        Failure::BadRequest(format!("send nothing or {{\"acr\":\"mfa\"}}: {why}"))
+    let bad_request = |reason: &dyn std::fmt::Display| {
+        RouteError::BadRequest(format!("send nothing or {{\"acr\":\"mfa\"}}: {reason}"))
     };
-    let proof: Proof = if body.is_empty() {
-        Proof::default()
+    let reauthenticate: ReauthenticateBody = if body.is_empty() {
+        ReauthenticateBody::default()
     } else {
-        serde_json::from_slice(&body).map_err(|error| wrong(&error))?
+        serde_json::from_slice(&body).map_err(|error| bad_request(&error))?
     };
-    match proof.acr {
-        Some(acr) => session.reauthenticated_with(acr).map_err(|error| wrong(&error))?,
+    match reauthenticate.acr {
+        Some(acr) => session.reauthenticated_with(acr).map_err(|error| bad_request(&error))?,
         None => session.reauthenticated(),
     }
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `GET /authenticated?seconds=N`: whether the user proved who they are within so many seconds, and
-/// how strongly.
+/// `GET /authenticated?seconds=N`: whether the user has authenticated within the last N seconds,
+/// and at which level.
 pub(super) async fn authenticated(
     session: Session,
-    within: web::Query<Within>,
-) -> Result<HttpResponse, Failure> {
+    query: web::Query<AuthenticatedQuery>,
+) -> Result<HttpResponse, RouteError> {
     let acr = session.acr().await?.map(|acr| acr.as_str().to_owned());
-    let within = session.authenticated_within(Duration::from_secs(within.seconds)).await?;
-    Ok(HttpResponse::Ok().json(Authentication { within, acr }))
+    let within = session.authenticated_within(Duration::from_secs(query.seconds)).await?;
+    Ok(HttpResponse::Ok().json(AuthenticatedReply { within, acr }))
 }
 
-/// `POST /credentials-changed`: ends all sessions of the user and goes on under a new key, as after
-/// a change of the password.
-pub(super) async fn credentials_changed(session: Session) -> Result<HttpResponse, Failure> {
+/// `POST /credentials-changed`: gives this session a new id and ends all other sessions of the
+/// user, as after a change of the password.
+pub(super) async fn credentials_changed(session: Session) -> Result<HttpResponse, RouteError> {
     signed_in(&session).await?;
-    Ok(HttpResponse::Ok().json(Ended { ended: session.credentials_changed().await? }))
+    Ok(HttpResponse::Ok().json(EndedCount { ended: session.credentials_changed().await? }))
 }
 
-/// `GET /watch`: server-sent events, one at once and one when the session has ended.
-pub(super) async fn watch(session: Session) -> Result<HttpResponse, Failure> {
+/// `GET /watch`: server-sent events: one at once, and one when the session has ended.
+pub(super) async fn watch(session: Session) -> Result<HttpResponse, RouteError> {
     signed_in(&session).await?;
     let first = stream::once(async {
         Ok::<_, std::io::Error>(web::Bytes::from_static(b"data: signed in\n\n"))
@@ -141,8 +142,8 @@ pub(super) async fn watch(session: Session) -> Result<HttpResponse, Failure> {
     Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(first.chain(last)))
 }
 
-/// `POST /logout`: ends the session. Succeeds if there is none.
-pub(super) async fn logout(session: Session) -> Result<HttpResponse, Failure> {
+/// `POST /logout`: ends the session. Also succeeds without a session.
+pub(super) async fn logout(session: Session) -> Result<HttpResponse, RouteError> {
     session.destroy().await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -153,14 +154,14 @@ pub(super) async fn renew(session: Session) -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
 
-/// `GET /devices`: where the user is signed in, by public handle, this session first.
-pub(super) async fn devices(session: Session) -> Result<HttpResponse, Failure> {
+/// `GET /devices`: lists the sessions of the user by public handle, this session first.
+pub(super) async fn devices(session: Session) -> Result<HttpResponse, RouteError> {
     signed_in(&session).await?;
     let mut rows = Vec::new();
     if let (Some(handle), Some(age), Some(ttl)) =
         (session.handle().await?, session.age().await?, session.ttl().await?)
     {
-        rows.push(Row {
+        rows.push(DeviceView {
             handle: handle.to_string(),
             label: None,
             age: age.as_secs_f64(),
@@ -168,7 +169,7 @@ pub(super) async fn devices(session: Session) -> Result<HttpResponse, Failure> {
             current: true,
         });
     }
-    rows.extend(session.others().await?.into_iter().map(|device| Row {
+    rows.extend(session.others().await?.into_iter().map(|device| DeviceView {
         handle: device.handle.to_string(),
         label: device.label.map(|label| label.as_str().to_owned()),
         age: device.age.as_secs_f64(),
@@ -178,32 +179,32 @@ pub(super) async fn devices(session: Session) -> Result<HttpResponse, Failure> {
     Ok(HttpResponse::Ok().json(rows))
 }
 
-/// `DELETE /devices/{handle}`: signs one other device of the user out. The handle of another user's
-/// device is unknown.
+/// `DELETE /devices/{handle}`: ends one other session of the user. The session of another user is
+/// not found.
 pub(super) async fn end_device(
     session: Session,
     handle: web::Path<String>,
-) -> Result<HttpResponse, Failure> {
+) -> Result<HttpResponse, RouteError> {
     signed_in(&session).await?;
     let ended = match Handle::parse(&handle) {
         Some(handle) => session.destroy_other(handle).await?,
         None => false,
     };
-    if ended { Ok(HttpResponse::NoContent().finish()) } else { Err(Failure::NoSuchDevice) }
+    if ended { Ok(HttpResponse::NoContent().finish()) } else { Err(RouteError::NoSuchDevice) }
 }
 
-/// `POST /logout-others`: signs all other devices of the user out.
-pub(super) async fn logout_others(session: Session) -> Result<HttpResponse, Failure> {
+/// `POST /logout-others`: ends all other sessions of the user.
+pub(super) async fn logout_others(session: Session) -> Result<HttpResponse, RouteError> {
     signed_in(&session).await?;
-    Ok(HttpResponse::Ok().json(Ended { ended: session.destroy_others().await? }))
+    Ok(HttpResponse::Ok().json(EndedCount { ended: session.destroy_others().await? }))
 }
 
-/// `POST /logout-everywhere`: signs all devices of the user out, this one too.
-pub(super) async fn logout_everywhere(session: Session) -> Result<HttpResponse, Failure> {
+/// `POST /logout-everywhere`: ends all sessions of the user, including this one.
+pub(super) async fn logout_everywhere(session: Session) -> Result<HttpResponse, RouteError> {
     signed_in(&session).await?;
-    Ok(HttpResponse::Ok().json(Ended { ended: session.destroy_all().await? }))
+    Ok(HttpResponse::Ok().json(EndedCount { ended: session.destroy_all().await? }))
 }
 
-async fn signed_in(session: &Session) -> Result<Principal, Failure> {
-    session.principal().await?.ok_or(Failure::SignedOut)
+async fn signed_in(session: &Session) -> Result<Principal, RouteError> {
+    session.principal().await?.ok_or(RouteError::SignedOut)
 }

@@ -1,28 +1,28 @@
-//! What the demo answers when it cannot do what was asked.
+//! [`RouteError`]: why a route cannot serve a request, and its response.
 
 use actix_web::{HttpResponse, ResponseError, body::BoxBody, http::StatusCode};
 use session_core::{SessionError, StoreError};
 
-/// A request that cannot be served.
+/// Why a route cannot serve a request.
 ///
-/// What the client itself sent wrong is said in full; what went wrong behind it only as a status.
+/// The response describes a mistake of the client in full. For any other error it has the status
+/// only.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum RouteError {
     #[error(transparent)]
     Session(#[from] session_actix::Error),
     #[error("{0}")]
     BadRequest(String),
-    #[error("nobody is signed in; POST /login {{\"user\":\"name\"}} first")]
+    #[error("no user is signed in; POST /login {{\"user\":\"name\"}} first")]
     SignedOut,
     #[error("no such session among yours")]
     NoSuchDevice,
 }
 
-impl ResponseError for Failure {
+impl ResponseError for RouteError {
     fn status_code(&self) -> StatusCode {
         match self {
-            // The type is what the client asked for with its route, and the value what it put
-            // there.
+            // The client chose the type with its route, and stored the value itself.
             Self::Session(session_actix::Error::Session(SessionError::Decode { .. })) => {
                 StatusCode::BAD_REQUEST
             }
@@ -36,7 +36,7 @@ impl ResponseError for Failure {
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let status = self.status_code();
         match self {
-            Self::Session(error) if !(is_clients_fault(error) && status.is_client_error()) => {
+            Self::Session(error) if !(is_client_mistake(error) && status.is_client_error()) => {
                 error.error_response()
             }
             _ => HttpResponse::build(status)
@@ -46,8 +46,8 @@ impl ResponseError for Failure {
     }
 }
 
-/// Whether the error speaks only of what the client sent: its name, its value.
-fn is_clients_fault(error: &session_actix::Error) -> bool {
+/// Whether the error describes only the name or the value that the client sent.
+fn is_client_mistake(error: &session_actix::Error) -> bool {
     matches!(
         error,
         session_actix::Error::Session(

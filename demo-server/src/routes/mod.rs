@@ -1,23 +1,23 @@
-//! What the demo answers.
+//! The routes of the demo.
 
 mod account;
+mod app_state;
 mod error;
 mod name;
 mod session;
-mod site;
 mod status;
 
 use actix_web::web::{self, ServiceConfig};
 
-pub(crate) use site::Site;
+pub(crate) use app_state::AppState;
 
-/// The most bytes of a request body that are read. A session holds less; what is over its own cap
-/// gets an error that says so.
-const BODY_BYTES: usize = 1024 * 1024;
+/// The longest request body that a route reads, in bytes. The limit of a session's data is lower,
+/// and its error is more specific.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// Adds all routes.
-pub(crate) fn configure(app: &mut ServiceConfig, site: &Site) {
-    app.app_data(web::PayloadConfig::new(BODY_BYTES)).app_data(web::Data::new(site.clone()));
+pub(crate) fn configure(app: &mut ServiceConfig, state: &AppState) {
+    app.app_data(web::PayloadConfig::new(MAX_BODY_BYTES)).app_data(web::Data::new(state.clone()));
     app.service(web::resource("/healthz").get(status::healthz))
         .service(web::resource("/readyz").get(status::readyz))
         .service(web::resource("/crash").post(status::crash))

@@ -1,24 +1,31 @@
-//! Settings that do not fit.
+//! [`SettingError`]: a setting that is not valid.
 
 use std::io;
 
-/// A setting cannot be used: which one, what came, what would do. Secrets are never quoted.
+/// A setting is not valid. The text has the setting's origin, its value, and what to use instead.
+/// It never has the value of a secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingError {
     #[error("cannot read the configuration file {path}")]
-    Unreadable { path: String, source: io::Error },
-    #[error("the configuration file {path} is not TOML, line {line}: {message}")]
-    NotToml { path: String, line: usize, message: String },
+    UnreadableFile { path: String, source: io::Error },
+    #[error("the configuration file {path} is not valid TOML: line {line}: {message}")]
+    InvalidToml { path: String, line: usize, message: String },
     #[error(
-        "{origin}: there is no setting {key:?}; `demo-server --help` lists them, with '_' for '-' in a file"
+        "{origin}: unknown setting {key:?}; `demo-server --help` lists the settings; a file has \
+         `_` in place of `-`"
     )]
     UnknownKey { key: String, origin: String },
-    #[error("{origin}: a setting is a text, a whole number, true or false, or a list of texts")]
-    Nested { origin: String },
-    #[error("{origin}: {value:?} does not do: {why}")]
-    Value { origin: String, value: String, why: String },
-    #[error("{origin}: {why}")]
-    Secret { origin: String, why: String },
-    #[error("{why}")]
-    Together { why: String },
+    #[error(
+        "{origin}: this type of value is not valid: use a string, an integer, a boolean, or an \
+         array of strings"
+    )]
+    UnsupportedType { origin: String },
+    #[error("{origin}: {value:?} is not valid: {reason}")]
+    InvalidValue { origin: String, value: String, reason: String },
+    /// The value can contain a secret, so the text omits it.
+    #[error("{origin}: {reason}")]
+    InvalidSecret { origin: String, reason: String },
+    /// A combination of settings, or a setting without a value.
+    #[error("{reason}")]
+    Invalid { reason: String },
 }

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: flags, subcommands and their help.
 
 use std::num::NonZeroUsize;
 
@@ -12,7 +12,7 @@ use cluster::{
     control::{self, StopMode},
 };
 
-use super::key::{KEYS, Key, Kind};
+use super::spec::{SETTINGS, SettingKind, SettingSpec};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -23,16 +23,17 @@ const STYLES: Styles = Styles::styled()
     .invalid(AnsiColor::Yellow.on_default())
     .error(AnsiColor::Red.on_default().bold());
 
-const AFTER: &str = "\
-Flags beat environment variables (DEMO_LISTEN, ...), which beat the file (listen = ..., in TOML), which beats the defaults.
+const AFTER_HELP: &str = "\
+Priority of settings: flag, environment variable (DEMO_LISTEN, ...), configuration file \
+(TOML, listen = ...), default.
 
-Try it:
+Examples:
   demo-server
   curl -c jar -b jar http://127.0.0.1:3000/
   curl -c jar -b jar -d '{\"user\":\"bob\"}' http://127.0.0.1:3000/login
 
-Signals: TERM and QUIT finish what is under way, INT stops fast, HUP replaces all workers, USR2 the primary as well, TTIN and TTOU make it one worker
-more or less.";
+Signals: TERM and QUIT stop the server after its requests have ended. INT stops it at once. HUP \
+replaces all workers. USR2 also replaces the primary. TTIN and TTOU add and remove a worker.";
 
 /// The program's command line.
 pub(super) fn command() -> Command {
@@ -45,76 +46,78 @@ pub(super) fn command() -> Command {
     let print = Arg::new("print-config")
         .long("print-config")
         .action(ArgAction::SetTrue)
-        .help("Print the settings that hold, and stop");
+        .help("Print the effective settings, and exit");
     Command::new("demo-server")
-        .about("Several worker processes, one port, one set of sessions")
+        .about("A demo server: several worker processes with one port and shared sessions")
         .version(env!("CARGO_PKG_VERSION"))
         .styles(STYLES)
-        .after_help(AFTER)
-        .args(KEYS.iter().map(|key| argument(key).global(true)))
+        .after_help(AFTER_HELP)
+        .args(SETTINGS.iter().map(|spec| argument(spec).global(true)))
         .arg(config.global(true))
         .arg(print.clone())
         .subcommand(
             Command::new("owner")
-                .about(
-                    "Only own sessions, for servers with --store-url ipc:/path; needs --store-url",
-                )
+                .about("Own the sessions of servers that use the same --store-url ipc:/path")
                 .arg(print),
         )
         .subcommand(ctl())
 }
 
-/// `ctl` and what it can say. Its help shows no settings but the ones that it reads.
+/// The subcommand `ctl`. Its help shows only the settings that it reads.
 fn ctl() -> Command {
     let id = || {
         Arg::new("id")
             .value_name("ID")
             .required(true)
             .value_parser(value_parser!(WorkerId))
-            .help("A worker's id, from status")
+            .help("Id of the worker, as status prints it")
     };
     let slots = Arg::new("slots")
         .value_name("N")
         .required(true)
         .value_parser(value_parser!(NonZeroUsize))
-        .help("1 or more");
+        .help("Number of workers, 1 or more");
     let signal = Arg::new("signal")
         .long("signal")
         .value_name("NAME")
         .default_value("TERM")
         .value_parser(signal)
-        .help("TERM, KILL, ...");
+        .help("Name of the signal: TERM, KILL, ...");
     let fast = Arg::new("fast")
         .long("fast")
         .action(ArgAction::SetTrue)
-        .help("Do not wait for requests under way");
+        .help("Do not wait for requests in flight");
     let json =
         Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the reply as JSON");
-    let unread = KEYS
+    let unused = SETTINGS
         .iter()
-        .filter(|key| key.name != "control")
-        .map(|key| argument(key).global(true).hide(true));
+        .filter(|spec| spec.name != "control")
+        .map(|spec| argument(spec).global(true).hide(true));
     Command::new("ctl")
-        .about("Give a running server an order, and wait until it is carried out; needs --control")
+        .about(
+            "Send a command to a running server, and wait until it is carried out; needs --control",
+        )
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .args(unread)
+        .args(unused)
         .arg(json.global(true))
         .subcommand(Command::new("status").about("Show slots and workers"))
-        .subcommand(Command::new("reload").about(
-            "Replace the workers one after the other, by those of the build that is there now",
-        ))
+        .subcommand(
+            Command::new("reload").about(
+                "Replace the workers one after the other; new workers run the installed build",
+            ),
+        )
         .subcommand(
             Command::new("upgrade")
-                .about("Replace the primary as well, by the build that is there now"),
+                .about("Replace the primary and all workers by the installed build"),
         )
-        .subcommand(Command::new("scale").about("Make it so many workers").arg(slots))
+        .subcommand(Command::new("scale").about("Set the number of workers").arg(slots))
         .subcommand(
             Command::new("drain")
-                .about("Let a worker finish and leave; another takes its place")
+                .about("Stop a worker after its requests have ended; a new worker replaces it")
                 .arg(id()),
         )
-        .subcommand(Command::new("kill").about("Send a worker a signal").arg(id()).arg(signal))
+        .subcommand(Command::new("kill").about("Send a signal to a worker").arg(id()).arg(signal))
         .subcommand(Command::new("stop").about("Stop the server").arg(fast))
 }
 
@@ -123,10 +126,10 @@ fn signal(name: &str) -> Result<Signal, String> {
         .ok_or_else(|| "use the name of a signal, such as TERM, KILL, INT, STOP or CONT".to_owned())
 }
 
-/// What `ctl` was told to say. Required arguments are there, or clap had ended the program.
-pub(super) fn command_of(name: &str, matches: &ArgMatches) -> control::Command {
+/// The command that `ctl` sends. clap has already checked that required arguments are present.
+pub(super) fn control_command(name: &str, matches: &ArgMatches) -> control::Command {
     let id = || matches.get_one::<WorkerId>("id").copied();
-    let order = match name {
+    let command = match name {
         "reload" => Some(control::Command::Reload),
         "upgrade" => Some(control::Command::Upgrade),
         "scale" => matches
@@ -141,27 +144,29 @@ pub(super) fn command_of(name: &str, matches: &ArgMatches) -> control::Command {
         }),
         _ => None,
     };
-    order.unwrap_or(control::Command::Status)
+    command.unwrap_or(control::Command::Status)
 }
 
-fn argument(key: &'static Key) -> Arg {
-    let help = if key.default.is_empty() {
-        key.help.to_owned()
+fn argument(spec: &'static SettingSpec) -> Arg {
+    let help = if spec.default.is_empty() {
+        spec.help.to_owned()
     } else {
-        format!("{} [default: {}]", key.help, key.default)
+        format!("{} [default: {}]", spec.help, spec.default)
     };
-    // The help shows no value of the environment: a store's URL can hold a password as well as a
-    // key.
-    let argument = Arg::new(key.name)
-        .long(key.name)
-        .value_name(key.value)
-        .env(key.variable())
+    // The help must not print values of the environment: a cookie key is a secret, and the URL of a
+    // store can contain a password.
+    let argument = Arg::new(spec.name)
+        .long(spec.name)
+        .value_name(spec.placeholder)
+        .env(spec.environment_variable())
         .hide_env_values(true)
         .help(help);
-    match key.kind {
-        // `--allow-crash` and `--allow-crash=false`, but not `--allow-crash something-else`.
-        Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        // Values that start with a dash get their error from the setting's own reader.
-        Kind::Plain | Kind::Secret => argument.allow_hyphen_values(true),
+    match spec.kind {
+        // Accepts `--allow-crash` and `--allow-crash=false`, but not `--allow-crash false`.
+        SettingKind::Switch => {
+            argument.num_args(0..=1).require_equals(true).default_missing_value("true")
+        }
+        // The parser of the setting reports a value that starts with a dash.
+        SettingKind::Plain | SettingKind::Secret => argument.allow_hyphen_values(true),
     }
 }

@@ -1,4 +1,4 @@
-//! Settings as texts, each with where it came from.
+//! Settings as texts with their origins, before they are parsed.
 
 use std::{
     collections::BTreeMap,
@@ -10,34 +10,34 @@ use clap::{ArgMatches, parser::ValueSource};
 
 use super::{
     SettingError,
-    key::{KEYS, Kind},
-    url::without_password,
+    spec::{SETTINGS, SettingKind},
+    url::mask_passwords,
 };
 
-/// A setting's text, and where it came from.
+/// The text of a setting and its origin.
 #[derive(Clone)]
-pub(crate) struct Raw {
+pub(crate) struct RawSetting {
     pub(crate) text: String,
-    pub(crate) origin: Origin,
+    pub(crate) origin: SettingOrigin,
 }
 
-/// The text can be a cookie key.
-impl fmt::Debug for Raw {
+/// Omits the text, because it can be a cookie key.
+impl fmt::Debug for RawSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Raw").field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("RawSetting").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
-/// Where a setting came from, in the words its user knows.
+/// Where a setting comes from. It displays as the name of the flag, the variable or the key.
 #[derive(Debug, Clone)]
-pub(crate) enum Origin {
+pub(crate) enum SettingOrigin {
     Flag(String),
     Environment(String),
     File(String),
     Default,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) | Self::Environment(name) | Self::File(name) => f.write_str(name),
@@ -46,60 +46,64 @@ impl fmt::Display for Origin {
     }
 }
 
-/// All settings by name, the strongest origin of each: flag, environment, file, default.
-pub(super) fn layered(matches: &ArgMatches) -> Result<BTreeMap<&'static str, Raw>, SettingError> {
+/// Merges all origins. For each setting the first origin that has it wins: flag, environment, file,
+/// default.
+pub(super) fn merge(
+    matches: &ArgMatches,
+) -> Result<BTreeMap<&'static str, RawSetting>, SettingError> {
     let mut file = match matches.get_one::<String>("config") {
         Some(path) => read(Path::new(path))?,
         None => BTreeMap::new(),
     };
-    let mut layered = BTreeMap::new();
-    for key in KEYS {
-        let given = matches.get_one::<String>(key.name).map(|text| {
-            let origin = match matches.value_source(key.name) {
-                Some(ValueSource::EnvVariable) => Origin::Environment(key.variable()),
-                _ => Origin::Flag(format!("--{}", key.name)),
+    let mut merged = BTreeMap::new();
+    for spec in SETTINGS {
+        let given = matches.get_one::<String>(spec.name).map(|text| {
+            let origin = match matches.value_source(spec.name) {
+                Some(ValueSource::EnvVariable) => {
+                    SettingOrigin::Environment(spec.environment_variable())
+                }
+                _ => SettingOrigin::Flag(format!("--{}", spec.name)),
             };
-            Raw { text: text.clone(), origin }
+            RawSetting { text: text.clone(), origin }
         });
-        let filed = file.remove(&key.in_file());
-        let raw = given
-            .or(filed)
-            .unwrap_or_else(|| Raw { text: key.default.to_owned(), origin: Origin::Default });
-        layered.insert(key.name, raw);
+        let from_file = file.remove(&spec.file_key());
+        let default =
+            || RawSetting { text: spec.default.to_owned(), origin: SettingOrigin::Default };
+        merged.insert(spec.name, given.or(from_file).unwrap_or_else(default));
     }
     match file.into_iter().next() {
-        None => Ok(layered),
-        Some((key, Raw { origin, .. })) => {
+        None => Ok(merged),
+        Some((key, RawSetting { origin, .. })) => {
             Err(SettingError::UnknownKey { key, origin: origin.to_string() })
         }
     }
 }
 
-/// Shows the settings as a file that would bring the same ones about, secrets masked.
-pub(super) fn shown(raw: &BTreeMap<&'static str, Raw>) -> String {
+/// Renders the settings as a TOML file, with secrets masked.
+pub(super) fn render(raw: &BTreeMap<&'static str, RawSetting>) -> String {
     let mut text = String::new();
-    for key in KEYS {
-        let Some(Raw { text: value, origin }) = raw.get(key.name) else { continue };
-        let value = match key.kind {
-            Kind::Secret if !value.is_empty() => "\"***\"".to_owned(),
-            Kind::Switch => value.clone(),
-            Kind::Plain | Kind::Secret if is_number(value) => value.clone(),
-            Kind::Plain | Kind::Secret => quoted(&without_password(value)),
+    for spec in SETTINGS {
+        let Some(RawSetting { text: value, origin }) = raw.get(spec.name) else { continue };
+        let value = match spec.kind {
+            SettingKind::Secret if !value.is_empty() => "\"***\"".to_owned(),
+            SettingKind::Switch => value.clone(),
+            SettingKind::Plain | SettingKind::Secret if is_number(value) => value.clone(),
+            SettingKind::Plain | SettingKind::Secret => toml_string(&mask_passwords(value)),
         };
-        let line = format!("{} = {value}", key.in_file());
+        let line = format!("{} = {value}", spec.file_key());
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{line:<40} # {origin}");
     }
     text
 }
 
-/// Whether a text is a number as TOML has it, which comes back as the same text.
+/// Whether a text is a TOML integer that is read back as the same text.
 fn is_number(text: &str) -> bool {
     text.parse::<u32>().is_ok_and(|number| number.to_string() == text)
 }
 
-/// A text as TOML has it. Rust's own form has other escapes.
-fn quoted(text: &str) -> String {
+/// A text as a TOML string. The escapes of Rust's `Debug` are different.
+fn toml_string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {
@@ -114,33 +118,34 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-fn read(path: &Path) -> Result<BTreeMap<String, Raw>, SettingError> {
-    let shown = path.display().to_string();
+fn read(path: &Path) -> Result<BTreeMap<String, RawSetting>, SettingError> {
+    let display_path = path.display().to_string();
     let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingError::Unreadable { path: shown.clone(), source })?;
+        .map_err(|source| SettingError::UnreadableFile { path: display_path.clone(), source })?;
     let table: toml::Table =
-        text.parse().map_err(|source: toml::de::Error| SettingError::NotToml {
-            path: shown.clone(),
-            // The parser's own text quotes the line, and the line can hold a key.
+        text.parse().map_err(|source: toml::de::Error| SettingError::InvalidToml {
+            path: display_path.clone(),
+            // The full error of the parser quotes the line, which can contain a key.
             line: source.span().map_or(0, |span| text[..span.start].lines().count().max(1)),
             message: source.message().to_owned(),
         })?;
     let raw = |(key, value): (String, toml::Value)| {
-        let origin = format!("{key} in {shown}");
-        let text = plain(&value).ok_or_else(|| SettingError::Nested { origin: origin.clone() })?;
-        Ok((key, Raw { text, origin: Origin::File(origin) }))
+        let origin = format!("{key} in {display_path}");
+        let text = flag_text(&value)
+            .ok_or_else(|| SettingError::UnsupportedType { origin: origin.clone() })?;
+        Ok((key, RawSetting { text, origin: SettingOrigin::File(origin) }))
     };
     table.into_iter().map(raw).collect()
 }
 
-/// A TOML value as the text that a flag would have; lists as `a,b`.
-fn plain(value: &toml::Value) -> Option<String> {
+/// A TOML value as the text of the flag. An array becomes `a,b`.
+fn flag_text(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
         toml::Value::Boolean(switch) => Some(switch.to_string()),
         toml::Value::Array(values) => {
-            values.iter().map(plain).collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
+            values.iter().map(flag_text).collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
         }
         toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
     }

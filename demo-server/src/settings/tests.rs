@@ -1,9 +1,11 @@
+//! Tests of the settings.
+
 use super::*;
 
 pub(crate) fn settings(arguments: &[&str]) -> Result<Settings, SettingError> {
     let matches =
         flags::command().try_get_matches_from([&["demo-server"], arguments].concat()).unwrap();
-    Settings::parse(&raw::layered(&matches)?)
+    Settings::parse(&raw::merge(&matches)?)
 }
 
 fn refusal(arguments: &[&str]) -> String {
@@ -11,7 +13,7 @@ fn refusal(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn the_defaults_hold() {
+fn defaults_apply_without_settings() {
     let settings = settings(&[]).unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:3000");
     assert_eq!((settings.store, settings.cookie), (Store::Primary, CookieMode::Development));
@@ -19,11 +21,11 @@ fn the_defaults_hold() {
 }
 
 #[test]
-fn a_bad_value_says_which_what_came_and_what_would_do() {
+fn error_names_setting_value_and_remedy() {
     for (arguments, parts) in [
         (&["--workers", "0"][..], ["--workers", "\"0\"", "1 or more"]),
         (&["--listen", "3000"], ["--listen", "\"3000\"", "127.0.0.1:3000"]),
-        (&["--store", "reddis"], ["--store", "\"reddis\"", "this build has memory, ipc"]),
+        (&["--store", "reddis"], ["--store", "\"reddis\"", "use one of memory, ipc"]),
         (
             &["--store-url", "gopher://x"],
             ["--store-url", "must start with ipc:", "scheme is gopher"],
@@ -43,19 +45,19 @@ fn a_bad_value_says_which_what_came_and_what_would_do() {
         (&["--metrics", "127.0.0.1:3000"], ["--metrics", "\"127.0.0.1:3000\"", "use another port"]),
         (
             &["--listen", "0.0.0.0:9100", "--cookie", "development", "--metrics", "127.0.0.1:9100"],
-            ["--metrics", "\"127.0.0.1:9100\"", "--listen takes in this address with 0.0.0.0:9100"],
+            ["--metrics", "\"127.0.0.1:9100\"", "--listen 0.0.0.0:9100 includes this address"],
         ),
         (
             &["--listen", "[::]:9100", "--cookie", "secure", "--metrics", "127.0.0.1:9100"],
-            ["--metrics", "\"127.0.0.1:9100\"", "--listen takes in this address with [::]:9100"],
+            ["--metrics", "\"127.0.0.1:9100\"", "--listen [::]:9100 includes this address"],
         ),
         (
             &["--control", "/tmp/x", "--pid-file", "/tmp/../tmp/x"],
-            ["--pid-file", "\"/tmp/../tmp/x\"", "the control socket is there"],
+            ["--pid-file", "\"/tmp/../tmp/x\"", "the control socket has this path"],
         ),
         (
             &["--control", "/tmp/x", "--pid-file", "/tmp/x.lock"],
-            ["--pid-file", "\"/tmp/x.lock\"", "the lock of the control socket"],
+            ["--pid-file", "\"/tmp/x.lock\"", "the lock file of the control socket"],
         ),
         (
             &["--control", "/tmp/x", "--store-url", "ipc:/tmp/x"],
@@ -65,13 +67,13 @@ fn a_bad_value_says_which_what_came_and_what_would_do() {
     ] {
         let refusal = refusal(arguments);
         for part in parts {
-            assert!(refusal.contains(part), "{arguments:?}: {refusal:?} does not say {part:?}");
+            assert!(refusal.contains(part), "{arguments:?}: {refusal:?} does not contain {part:?}");
         }
     }
 }
 
 #[test]
-fn s08_a_weak_key_is_refused_and_not_shown() {
+fn s08_weak_key_is_refused_and_not_shown() {
     let refusal = refusal(&["--cookie-key", "c2VjcmV0c2VjcmV0"]);
     assert!(
         refusal.contains("--cookie-key")
@@ -82,17 +84,22 @@ fn s08_a_weak_key_is_refused_and_not_shown() {
 }
 
 #[test]
-fn s08_a_key_that_was_left_empty_is_not_replaced_by_a_random_one() {
+fn s08_empty_key_is_refused_instead_of_replaced() {
     assert!(
         refusal(&["--cookie-key", ""]).contains("--cookie-key: a cookie key needs at least 32")
     );
 }
 
 #[test]
-fn flags_beat_the_file_which_beats_the_defaults() {
+fn flags_have_priority_over_file_and_defaults() {
     let file =
         std::env::temp_dir().join(format!("demo-server-settings-{}.toml", std::process::id()));
-    std::fs::write(&file, "workers = 3\nthreads = 2\ntrusted_proxy = [\"10.0.0.1\", \"::1/128\"]\nallow_crash = true\n").unwrap();
+    std::fs::write(
+        &file,
+        "workers = 3\nthreads = 2\ntrusted_proxy = [\"10.0.0.1\", \"::1/128\"]\n\
+         allow_crash = true\n",
+    )
+    .unwrap();
     let path = file.to_str().unwrap();
     let settings = settings(&["--config", path, "--workers", "5"]).unwrap();
     assert_eq!(settings.workers, Workers::Exactly(NonZeroUsize::new(5).unwrap()));
@@ -101,7 +108,7 @@ fn flags_beat_the_file_which_beats_the_defaults() {
         (2, 2, true)
     );
     std::fs::write(&file, "cookie-key = \"x\"").unwrap();
-    assert!(refusal(&["--config", path]).contains("no setting \"cookie-key\""));
+    assert!(refusal(&["--config", path]).contains("unknown setting \"cookie-key\""));
     std::fs::write(&file, "workers = 1\ncookie_key = \"hunter2").unwrap();
     let broken = refusal(&["--config", path]);
     assert!(broken.contains("line 2") && !broken.contains("hunter2"), "{broken}");
@@ -109,20 +116,20 @@ fn flags_beat_the_file_which_beats_the_defaults() {
 }
 
 #[test]
-fn shown_settings_mask_keys() {
+fn printed_settings_mask_keys() {
     let key = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9t0U1v2";
     let matches =
         flags::command().try_get_matches_from(["demo-server", "--cookie-key", key]).unwrap();
-    let shown = raw::shown(&raw::layered(&matches).unwrap());
+    let shown = raw::render(&raw::merge(&matches).unwrap());
     assert!(shown.contains("cookie_key = \"***\"") && !shown.contains(key), "{shown}");
     assert!(shown.contains("workers = \"auto\"") && shown.contains("threads = 1"), "{shown}");
-    assert!(shown.parse::<toml::Table>().is_ok(), "it reads as a file: {shown}");
+    assert!(shown.parse::<toml::Table>().is_ok(), "not a TOML file: {shown}");
 }
 
 #[test]
-fn shown_settings_read_as_a_file_whatever_is_in_them() {
+fn printed_settings_are_valid_toml_for_any_text() {
     let matches = flags::command().try_get_matches_from(["demo-server"]).unwrap();
-    let mut raw = raw::layered(&matches).unwrap();
+    let mut raw = raw::merge(&matches).unwrap();
     for text in [
         "a\0b",
         "\u{7f}\u{85}",
@@ -134,23 +141,23 @@ fn shown_settings_read_as_a_file_whatever_is_in_them() {
         "+5",
     ] {
         text.clone_into(&mut raw.get_mut("pid-file").unwrap().text);
-        let table: toml::Table = raw::shown(&raw).parse().unwrap();
+        let table: toml::Table = raw::render(&raw).parse().unwrap();
         assert_eq!(table["pid_file"].as_str(), Some(text));
     }
 }
 
 #[test]
-fn shown_settings_are_those_that_hold() {
+fn printed_settings_contain_derived_values() {
     let matches = flags::command().try_get_matches_from(["demo-server"]).unwrap();
-    let mut raw = raw::layered(&matches).unwrap();
-    Settings::parse(&raw).unwrap().resolve(&mut raw);
-    let shown = raw::shown(&raw);
+    let mut raw = raw::merge(&matches).unwrap();
+    Settings::parse(&raw).unwrap().insert_resolved(&mut raw);
+    let shown = raw::render(&raw);
     assert!(
         shown.contains("store_url = \"ipc:\"") && shown.contains("cookie = \"development\""),
         "{shown}"
     );
     raw.get_mut("store-url").unwrap().text = "redis://app:hunter2@host:6379/0".to_owned();
-    assert!(raw::shown(&raw).contains("\"redis://app:***@host:6379/0\""));
+    assert!(raw::render(&raw).contains("\"redis://app:***@host:6379/0\""));
 }
 
 #[test]
@@ -158,7 +165,7 @@ fn c45_debug_shows_no_key_and_no_password() {
     let key = "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9t0U1v2";
     let matches =
         flags::command().try_get_matches_from(["demo-server", "--cookie-key", key]).unwrap();
-    let mut raw = raw::layered(&matches).unwrap();
+    let mut raw = raw::merge(&matches).unwrap();
     for (name, text) in [("store", "redis"), ("store-url", "redis://app:hunter2@host/0")] {
         text.clone_into(&mut raw.get_mut(name).unwrap().text);
     }
@@ -167,7 +174,7 @@ fn c45_debug_shows_no_key_and_no_password() {
 }
 
 #[test]
-fn workers_get_the_same_settings() {
+fn settings_survive_the_transfer_to_a_worker() {
     let given = settings(&["--workers", "2", "--idle-timeout", "90s", "--allow-crash"]).unwrap();
     let key = Key::random().unwrap();
     let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key.expose());

@@ -1,57 +1,56 @@
-//! The store's URL.
+//! Reads, extends and masks the URL of a store.
 
 use std::fmt::Display;
 
-/// A URL with its passwords masked; any other text as it is.
-pub(crate) fn without_password(text: &str) -> String {
+/// Masks the passwords in a URL. Any other text stays as it is.
+pub(crate) fn mask_passwords(text: &str) -> String {
     let (address, query) = text.split_once('?').unwrap_or((text, ""));
     let masked = address.split_once("://").and_then(|(scheme, rest)| {
-        // A password that is not percent-encoded can hold a slash. Then the @ is behind the first
-        // one.
+        // A password that is not percent-encoded can contain a slash. Then the @ follows the first
+        // slash.
         let path = |at: usize| rest[at..].find('/').map_or(rest.len(), |slash| at + slash);
         let end = if rest[..path(0)].contains('@') { path(0) } else { path(rest.rfind('@')?) };
         let (authority, path) = rest.split_at(end);
-        let (login, host) = authority.rsplit_once('@')?;
-        let (user, _) = login.split_once(':')?;
+        let (credentials, host) = authority.rsplit_once('@')?;
+        let (user, _) = credentials.split_once(':')?;
         Some(format!("{scheme}://{user}:***@{host}{path}"))
     });
     let masked = masked.unwrap_or_else(|| address.to_owned());
     if query.is_empty() {
         return masked;
     }
-    let shown = query.split('&').map(|setting| match setting.split_once('=') {
+    let masked_query = query.split('&').map(|setting| match setting.split_once('=') {
         Some((key, _)) if is_secret(key) => format!("{key}=***"),
         _ => setting.to_owned(),
     });
-    format!("{masked}?{}", shown.collect::<Vec<_>>().join("&"))
+    format!("{masked}?{}", masked_query.collect::<Vec<_>>().join("&"))
 }
 
-/// What an error quotes of a wrong value. A URL that was given for another setting can hold a
-/// password in any form, so at most its scheme is quoted.
-pub(super) fn quotable(text: &str) -> String {
+/// The part of an invalid value that an error may contain. A URL in the wrong setting can contain a
+/// password in any form, so the error has at most its scheme.
+pub(super) fn redact(text: &str) -> String {
     if !text.contains("://") && !text.contains(['@', '?']) {
         return text.to_owned();
     }
     text.split_once(':').map_or_else(|| "***".to_owned(), |(scheme, _)| format!("{scheme}:***"))
 }
 
-/// Whether a setting holds a password, or what goes for one: the drivers have names of their own,
-/// and do not mind capitals.
+/// Whether a setting of a driver contains a password or a token. Drivers ignore the case of names.
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["password", "passwd", "secret", "token"].iter().any(|word| key.contains(word))
         || key == "authmechanismproperties"
 }
 
-/// Whether the URL sets `key`.
-pub(super) fn sets(url: &str, key: &str) -> bool {
+/// Whether the URL has the setting `key`.
+pub(super) fn has_setting(url: &str, key: &str) -> bool {
     let (_, query) = url.split_once('?').unwrap_or_default();
     query.split('&').any(|setting| setting.split('=').next() == Some(key))
 }
 
-/// The URL with this setting, unless it sets the same key itself.
-pub(super) fn with(url: &str, key: &str, value: impl Display) -> String {
-    if sets(url, key) {
+/// Adds a setting to the URL, unless the URL has that setting already.
+pub(super) fn add_setting(url: &str, key: &str, value: impl Display) -> String {
+    if has_setting(url, key) {
         return url.to_owned();
     }
     format!("{url}{}{key}={value}", if url.contains('?') { '&' } else { '?' })
@@ -62,8 +61,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c45_passwords_are_masked_wherever_they_stand() {
-        for (url, shown) in [
+    fn c45_passwords_are_masked_in_every_part_of_a_url() {
+        for (url, masked) in [
             ("redis://app:hunter2@host:6379/0", "redis://app:***@host:6379/0"),
             ("redis://:hun@ter2@host", "redis://:***@host"),
             ("redis://:hun/ter2@host/0", "redis://:***@host/0"),
@@ -83,13 +82,13 @@ mod tests {
             ("ipc:/run/demo.sock?deadline_ms=5", "ipc:/run/demo.sock?deadline_ms=5"),
             ("redis://host/0", "redis://host/0"),
         ] {
-            assert_eq!(without_password(url), shown);
+            assert_eq!(mask_passwords(url), masked);
         }
     }
 
     #[test]
     fn s27_error_quotes_only_the_scheme_of_a_url() {
-        for (text, shown) in [
+        for (text, quoted) in [
             ("redis://:hun/ter?2@host", "redis:***"),
             ("redis://host", "redis:***"),
             ("app:hunter2@host", "app:***"),
@@ -98,20 +97,23 @@ mod tests {
             ("floppy", "floppy"),
             ("127.0.0.1:99999", "127.0.0.1:99999"),
         ] {
-            assert_eq!(quotable(text), shown);
+            assert_eq!(redact(text), quoted);
         }
     }
 
     #[test]
-    fn a_setting_in_the_url_counts() {
-        assert_eq!(with("redis://host/0", "deadline_ms", 700), "redis://host/0?deadline_ms=700");
+    fn a_setting_in_the_url_is_kept() {
         assert_eq!(
-            with("ipc:/s?max_in_flight=1", "deadline_ms", 700),
+            add_setting("redis://host/0", "deadline_ms", 700),
+            "redis://host/0?deadline_ms=700"
+        );
+        assert_eq!(
+            add_setting("ipc:/s?max_in_flight=1", "deadline_ms", 700),
             "ipc:/s?max_in_flight=1&deadline_ms=700"
         );
-        assert_eq!(with("ipc:/s?deadline_ms=1", "deadline_ms", 700), "ipc:/s?deadline_ms=1");
+        assert_eq!(add_setting("ipc:/s?deadline_ms=1", "deadline_ms", 700), "ipc:/s?deadline_ms=1");
         assert_eq!(
-            with("redis://host?prefix=deadline_ms=", "deadline_ms", 700),
+            add_setting("redis://host?prefix=deadline_ms=", "deadline_ms", 700),
             "redis://host?prefix=deadline_ms=&deadline_ms=700"
         );
     }

@@ -122,7 +122,7 @@ async fn failed_upgrade_loses_no_session() {
     lead_to(Path::new("/bin/false"));
     demo.process.signal(Signal::USR2);
     wait::until("the primary to continue", PATIENCE, async || {
-        demo.output().contains("this one serves on").then_some(())
+        demo.output().contains("upgrade of the primary failed").then_some(())
     })
     .await;
     let page: Page = bob.send(Request::get("/session")).await.expect(200).json();

@@ -542,19 +542,19 @@ async fn settings_without_effect_on_the_store_are_refused() {
     let cases: [(&[&str], &[&str]); 9] = [
         (
             &["--store", "redis", "--max-bytes", "5"],
-            &["--max-bytes does nothing here", "the store redis has no such cap"],
+            &["--max-bytes has no effect", "the store redis does not have this limit"],
         ),
         (
             &["--store", "mongo", "--max-sessions", "5"],
-            &["--max-sessions does nothing here", "the store mongo"],
+            &["--max-sessions has no effect", "the store mongo"],
         ),
         (
             &["--store", "sql", "--max-sessions", "1000000"],
-            &["--max-sessions does nothing here", "the store sql"],
+            &["--max-sessions has no effect", "the store sql"],
         ),
         (
             &["--store-url", "ipc:/run/x.sock", "--max-bytes", "5"],
-            &["--max-bytes does nothing here", "demo-server owner"],
+            &["--max-bytes has no effect", "demo-server owner"],
         ),
         (
             &[
@@ -567,7 +567,7 @@ async fn settings_without_effect_on_the_store_are_refused() {
                 "--max-bytes",
                 "5",
             ],
-            &["--max-bytes does nothing here", "--store-url has max_bytes"],
+            &["--max-bytes has no effect", "--store-url has max_bytes"],
         ),
         (
             &[
@@ -578,9 +578,9 @@ async fn settings_without_effect_on_the_store_are_refused() {
                 "--deadline",
                 "1s",
             ],
-            &["--deadline does nothing here"],
+            &["--deadline has no effect"],
         ),
-        (&["--metrics-host", "a.example"], &["--metrics-host does nothing here", "--metrics"]),
+        (&["--metrics-host", "a.example"], &["--metrics-host has no effect", "--metrics"]),
         (
             &["--store", "memory", "--workers", "1", "--store-url", "memory:?max_byte=9"],
             &["\"max_byte\"", "max_sessions or max_bytes"],
@@ -604,7 +604,7 @@ async fn settings_without_effect_on_the_store_are_refused() {
     let by_variable = Demo::run(&["--store", "redis"], &[("DEMO_MAX_BYTES", "5")]).await;
     assert!(
         by_variable.status.code() == Some(2)
-            && by_variable.stderr.contains("DEMO_MAX_BYTES does nothing here"),
+            && by_variable.stderr.contains("DEMO_MAX_BYTES has no effect"),
         "{}",
         by_variable.stderr
     );

@@ -1,4 +1,4 @@
-//! What all requests of one worker share.
+//! [`AppState`]: what all requests of one worker share, and the outermost middleware.
 
 use std::{
     sync::{
@@ -22,14 +22,14 @@ use actix_web::{
 use session_core::SessionStore;
 
 use crate::{
-    body::{self, Held},
+    body::{self, ResponseBody},
     connections::Connections,
     settings::Settings,
 };
 
-/// The store, and who answers.
+/// The store of a worker, and the settings that routes and middleware use.
 #[derive(Debug, Clone)]
-pub(crate) struct Site {
+pub(crate) struct AppState {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) allow_crash: bool,
     worker: HeaderValue,
@@ -38,8 +38,8 @@ pub(crate) struct Site {
     connections: Connections,
 }
 
-impl Site {
-    /// `worker` is what `X-Worker` says.
+impl AppState {
+    /// `worker` is the value of the header `X-Worker`.
     pub(crate) fn new(
         store: Arc<dyn SessionStore>,
         worker: &str,
@@ -47,7 +47,7 @@ impl Site {
         settings: &Settings,
         connections: Connections,
     ) -> Self {
-        // Two numbers and a slash are always a header value.
+        // Two numbers and a slash are always a valid header value.
         let worker = HeaderValue::from_str(worker).unwrap_or(HeaderValue::from_static("?"));
         Self {
             store,
@@ -59,28 +59,28 @@ impl Site {
         }
     }
 
-    /// Says on every response who answered. Gives request bodies a deadline. Closes the connection
-    /// if the worker is leaving or has few left.
-    pub(crate) async fn sign<B: MessageBody + 'static>(
+    /// The outermost middleware. It adds `X-Worker` to each response and gives request bodies a
+    /// deadline. It closes the connection if the worker drains or has few connections left.
+    pub(crate) async fn handle<B: MessageBody + 'static>(
         self,
         request: ServiceRequest,
         next: Next<B>,
-    ) -> Result<ServiceResponse<Held<EitherBody<B>>>, Error> {
-        let sign = |head: &mut ResponseHead| {
+    ) -> Result<ServiceResponse<ResponseBody<EitherBody<B>>>, Error> {
+        let finish = |head: &mut ResponseHead| {
             head.headers_mut().insert(HeaderName::from_static("x-worker"), self.worker.clone());
             if self.draining.load(Ordering::Relaxed) || self.connections.are_scarce() {
                 head.set_connection_type(ConnectionType::Close);
             }
         };
-        match body::bounded(self.body_timeout, request, next).await {
+        match body::with_deadline(self.body_timeout, request, next).await {
             Ok(mut response) => {
-                sign(response.response_mut().head_mut());
+                finish(response.response_mut().head_mut());
                 Ok(response)
             }
             Err(error) => {
-                // The response that `bounded` made, which keeps the body of the request.
+                // `with_deadline` built this response. It keeps the body of the request.
                 let mut response = error.error_response();
-                sign(response.head_mut());
+                finish(response.head_mut());
                 Err(InternalError::from_response(error, response).into())
             }
         }

@@ -1,31 +1,31 @@
-//! Whether two settings lead to the same place.
+//! Detects settings that name the same address or the same file.
 
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf, absolute},
 };
 
-/// Whether this machine cannot have a socket at each of the two addresses. An address of all of
-/// IPv6 is one of all of IPv4 as well, as Linux has it unless it is told otherwise.
+/// Whether two sockets cannot listen on both addresses at the same time. The address `[::]`
+/// includes all IPv4 addresses, as is the default of Linux.
 pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let (here, there) = (one.ip().to_canonical(), other.ip().to_canonical());
-    let takes_in = |wide: IpAddr, narrow: IpAddr| {
+    let includes = |wide: IpAddr, narrow: IpAddr| {
         wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
     };
-    // The system draws a free port for 0.
+    // For port 0 the system chooses a free port.
     one.port() == other.port()
         && one.port() != 0
-        && (here == there || takes_in(here, there) || takes_in(there, here))
+        && (here == there || includes(here, there) || includes(there, here))
 }
 
-/// Whether both paths name one file, there or not.
+/// Whether both paths name the same file. The file need not exist.
 pub(super) fn same_file(one: &Path, other: &Path) -> bool {
-    whole(one) == whole(other)
+    resolve(one) == resolve(other)
 }
 
-/// The path with its folder as the system knows it, if that is there. The last name is taken as it
-/// is: it will be made, or replaced.
-fn whole(path: &Path) -> PathBuf {
+/// Resolves the folder of the path if it exists. The file name stays as it is, because the program
+/// creates or replaces that file.
+fn resolve(path: &Path) -> PathBuf {
     let path = absolute(path).unwrap_or_else(|_| path.to_owned());
     match (path.parent().and_then(|folder| folder.canonicalize().ok()), path.file_name()) {
         (Some(folder), Some(name)) => folder.join(name),
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_overlap_if_one_takes_in_the_other() {
+    fn addresses_overlap_if_one_includes_the_other() {
         for (one, other, expected) in [
             ("127.0.0.1:80", "127.0.0.1:80", true),
             ("0.0.0.0:80", "127.0.0.1:80", true),
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_one_place_however_it_is_called() {
+    fn different_paths_of_one_file_are_equal() {
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();

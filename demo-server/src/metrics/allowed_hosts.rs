@@ -1,4 +1,4 @@
-//! The host names that the numbers are served under.
+//! [`AllowedHosts`]: the host names that the metrics server accepts.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,34 +10,34 @@ use actix_web::{
     },
 };
 
-/// The names of the listener.
+/// The host names that the metrics server accepts.
 ///
 /// A page in a browser on this machine can make its own host name resolve to the loopback address
-/// (DNS rebinding). To the browser, the listener is then the page's own server, and the page may
-/// read what it answers. The `Host` header still has the name of the page.
+/// (DNS rebinding). Then the browser treats the metrics server as the server of the page, and the
+/// page may read its responses. The `Host` header still has the name of the page.
 #[derive(Debug, Clone)]
-pub(super) struct Names {
+pub(super) struct AllowedHosts {
     address: IpAddr,
     more: Vec<String>,
 }
 
-impl Names {
-    /// Those of the loopback address, and more, which are in lower case.
+impl AllowedHosts {
+    /// The names of the loopback address, and `more` names in lower case.
     pub(super) fn new(address: SocketAddr, more: Vec<String>) -> Self {
         Self { address: address.ip().to_canonical(), more }
     }
 
-    /// Whether the request names this listener, in its only `Host` header and in its target, if
-    /// that has an authority.
-    pub(super) fn includes(&self, request: &HttpRequest) -> bool {
+    /// Whether the request has exactly one `Host` header and its name is allowed. If the target of
+    /// the request has a host name, that name must be allowed too.
+    pub(super) fn allows(&self, request: &HttpRequest) -> bool {
         let mut hosts = request.headers().get_all(HOST).map(HeaderValue::as_bytes);
         let host = hosts.next().and_then(|host| Authority::try_from(host).ok());
-        let named = host.is_some_and(|host| self.is_own(&host)) && hosts.next().is_none();
-        named && request.uri().authority().is_none_or(|target| self.is_own(target))
+        let named = host.is_some_and(|host| self.is_allowed(&host)) && hosts.next().is_none();
+        named && request.uri().authority().is_none_or(|target| self.is_allowed(target))
     }
 
-    /// The port does not matter: a page cannot choose it apart from its name.
-    fn is_own(&self, authority: &Authority) -> bool {
+    /// The port is not checked: a page cannot change it independently of its name.
+    fn is_allowed(&self, authority: &Authority) -> bool {
         let host = authority.host().to_ascii_lowercase();
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let is_address = address.is_ok_and(|address| address.to_canonical() == self.address);
@@ -53,20 +53,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s29_only_own_names_are_included() {
+    fn s29_only_own_names_are_allowed() {
         let names = |address: &str, more: &[&str]| {
-            Names::new(
+            AllowedHosts::new(
                 address.parse().unwrap(),
                 more.iter().map(|name| (*name).to_owned()).collect(),
             )
         };
         let (four, six) =
             (names("127.0.0.1:9100", &["metrics.internal"]), names("[::1]:9100", &["10.0.0.7"]));
-        let asks = |names: &Names, hosts: &[&str], uri: &str| {
+        let allowed = |names: &AllowedHosts, hosts: &[&str], uri: &str| {
             let request = hosts.iter().fold(TestRequest::default().uri(uri), |request, host| {
                 request.append_header((HOST, *host))
             });
-            names.includes(&request.to_http_request())
+            names.allows(&request.to_http_request())
         };
         for host in [
             "127.0.0.1:9100",
@@ -76,10 +76,10 @@ mod tests {
             "metrics.internal",
             "Metrics.Internal:80",
         ] {
-            assert!(asks(&four, &[host], "/metrics"), "{host}");
+            assert!(allowed(&four, &[host], "/metrics"), "{host}");
         }
         for host in ["[::1]:9100", "[::1]", "localhost", "10.0.0.7:1"] {
-            assert!(asks(&six, &[host], "/metrics"), "{host}");
+            assert!(allowed(&six, &[host], "/metrics"), "{host}");
         }
         let foreign = [
             "evil.example",
@@ -96,11 +96,11 @@ mod tests {
             "x.metrics.internal",
         ];
         for host in foreign {
-            assert!(!asks(&four, &[host], "/metrics"), "{host}");
+            assert!(!allowed(&four, &[host], "/metrics"), "{host}");
         }
-        assert!(!asks(&four, &[], "/metrics"));
-        assert!(!asks(&four, &["localhost", "evil.example"], "/metrics"));
-        assert!(!asks(&four, &["localhost"], "http://evil.example/metrics"));
-        assert!(asks(&four, &["localhost"], "http://127.0.0.1:9100/metrics"));
+        assert!(!allowed(&four, &[], "/metrics"));
+        assert!(!allowed(&four, &["localhost", "evil.example"], "/metrics"));
+        assert!(!allowed(&four, &["localhost"], "http://evil.example/metrics"));
+        assert!(allowed(&four, &["localhost"], "http://127.0.0.1:9100/metrics"));
     }
 }

@@ -1,4 +1,6 @@
-//! What the primary counts of its workers.
+//! The metrics of the primary about its workers.
+
+use std::time::Duration;
 
 use cluster::{ClusterHandle, Event, ExitCause, SlotState};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
@@ -24,19 +26,19 @@ const CAUSES: [&str; 8] = [
     "other",
 ];
 
-/// Tells what the names mean, and starts every series that there can be.
+/// Describes the metrics, and creates every series with its first value.
 pub(super) fn describe() {
-    describe_gauge!(WORKERS, "Worker processes that live.");
-    describe_gauge!(SLOTS, "Places for workers, by what they do.");
-    describe_counter!(EXITS, "Workers that have ended, by cause.");
-    describe_counter!(RESTARTS, "Times that a slot whose worker had ended announced another one.");
-    describe_counter!(RELOADS, "Reloads of all workers that have ended, by outcome.");
+    describe_gauge!(WORKERS, "Running worker processes.");
+    describe_gauge!(SLOTS, "Worker slots, by state.");
+    describe_counter!(EXITS, "Workers that have exited, by cause.");
+    describe_counter!(RESTARTS, "Announced replacements of workers that had exited.");
+    describe_counter!(RELOADS, "Finished reloads, by outcome.");
     describe_gauge!(
         SCRAPE_FAILED,
-        "Workers that did not say their numbers within a second, so that those they said last stand in."
+        "Workers that did not return their metrics within a second; their last snapshot is used."
     );
-    describe_gauge!(UPTIME, "Seconds since the primary began.");
-    describe_gauge!(BUILD, "1, for the version that the primary is.");
+    describe_gauge!(UPTIME, "Seconds since the start of the primary.");
+    describe_gauge!(BUILD, "1, with the version of the primary as a label.");
     for cause in CAUSES {
         counter!(EXITS, "cause" => cause).increment(0);
     }
@@ -47,10 +49,10 @@ pub(super) fn describe() {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }
 
-/// Counts what happened.
-pub(super) fn count(event: &Event) {
+/// Counts an event.
+pub(super) fn count_event(event: &Event) {
     match event {
-        Event::Exited { cause, .. } => counter!(EXITS, "cause" => name(*cause)).increment(1),
+        Event::Exited { cause, .. } => counter!(EXITS, "cause" => cause_name(*cause)).increment(1),
         Event::Respawning { .. } => counter!(RESTARTS).increment(1),
         Event::Reloaded(outcome) => {
             counter!(RELOADS, "outcome" => if outcome.is_ok() { "done" } else { "failed" })
@@ -60,23 +62,24 @@ pub(super) fn count(event: &Event) {
     }
 }
 
-/// Notes how things stand.
-pub(super) fn measure(cluster: &ClusterHandle, unanswered: u32, uptime: std::time::Duration) {
+/// Sets the gauges to the current state. `failed_scrapes` is the number of workers that did not
+/// answer.
+pub(super) fn update_gauges(cluster: &ClusterHandle, failed_scrapes: u32, uptime: Duration) {
     let slots = cluster.status().slots;
     for state in STATES {
-        let count = slots.iter().filter(|slot| state_of(slot.state) == state).count();
-        gauge!(SLOTS, "state" => state).set(amount(count));
+        let count = slots.iter().filter(|slot| state_name(slot.state) == state).count();
+        gauge!(SLOTS, "state" => state).set(gauge_value(count));
     }
-    gauge!(WORKERS).set(amount(cluster.workers().len()));
-    gauge!(SCRAPE_FAILED).set(unanswered);
+    gauge!(WORKERS).set(gauge_value(cluster.workers().len()));
+    gauge!(SCRAPE_FAILED).set(failed_scrapes);
     gauge!(UPTIME).set(uptime);
 }
 
-fn amount(count: usize) -> u32 {
+fn gauge_value(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn state_of(state: SlotState) -> &'static str {
+fn state_name(state: SlotState) -> &'static str {
     match state {
         SlotState::Starting(_) => "starting",
         SlotState::Serving(_) => "serving",
@@ -88,7 +91,7 @@ fn state_of(state: SlotState) -> &'static str {
     }
 }
 
-fn name(cause: ExitCause) -> &'static str {
+fn cause_name(cause: ExitCause) -> &'static str {
     match cause {
         ExitCause::Requested => "requested",
         ExitCause::BootFailed => "boot_failed",

@@ -1,0 +1,251 @@
+//! [`SettingReader`]: parses and checks single settings.
+
+use std::{
+    collections::BTreeMap, fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf,
+    str::FromStr, time::Duration,
+};
+
+use ipnet::IpNet;
+use session_core::cookie::Key;
+
+use super::{
+    SettingError, address_conflicts,
+    raw::{RawSetting, SettingOrigin},
+    url,
+    values::{CookieMode, Keys, Store},
+};
+
+/// Parses and checks single settings.
+pub(super) struct SettingReader<'r>(pub(super) &'r BTreeMap<&'static str, RawSetting>);
+
+impl<'r> SettingReader<'r> {
+    pub(super) fn text(&self, name: &'static str) -> &'r str {
+        self.0.get(name).map_or("", |raw| raw.text.as_str())
+    }
+
+    fn origin(&self, name: &'static str) -> String {
+        match self.0.get(name).map(|raw| &raw.origin) {
+            Some(SettingOrigin::Default) | None => format!("--{name}"),
+            Some(origin) => origin.to_string(),
+        }
+    }
+
+    fn invalid(&self, name: &'static str, reason: impl Display) -> SettingError {
+        SettingError::InvalidValue {
+            origin: self.origin(name),
+            value: url::redact(self.text(name)),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(super) fn is_given(&self, name: &'static str) -> bool {
+        !matches!(self.0.get(name).map(|raw| &raw.origin), Some(SettingOrigin::Default) | None)
+    }
+
+    pub(super) fn unused(&self, name: &'static str, reason: &str) -> SettingError {
+        SettingError::Invalid { reason: format!("{} has no effect: {reason}", self.origin(name)) }
+    }
+
+    pub(super) fn parse<T: FromStr>(
+        &self,
+        name: &'static str,
+        advice: &str,
+    ) -> Result<T, SettingError> {
+        self.text(name).parse().map_err(|_| self.invalid(name, advice))
+    }
+
+    pub(super) fn duration(&self, name: &'static str) -> Result<Duration, SettingError> {
+        self.duration_within(name, Duration::from_millis(1)..=session_core::Limits::LONGEST_TTL)
+    }
+
+    pub(super) fn duration_within(
+        &self,
+        name: &'static str,
+        range: RangeInclusive<Duration>,
+    ) -> Result<Duration, SettingError> {
+        let advice = "use a number with a unit, such as 500ms, 90s, 30m, 8h or 2d";
+        let duration =
+            humantime::parse_duration(self.text(name)).map_err(|_| self.invalid(name, advice))?;
+        let (least, most) =
+            (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+        if range.contains(&duration) {
+            Ok(duration)
+        } else {
+            Err(self.invalid(name, format!("use {least} to {most}")))
+        }
+    }
+
+    pub(super) fn path(&self, name: &'static str) -> Option<PathBuf> {
+        Some(self.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from)
+    }
+
+    pub(super) fn choice<T: Copy>(
+        &self,
+        name: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<T, SettingError> {
+        let found = choices.iter().find(|(text, _)| *text == self.text(name));
+        found.map(|(_, choice)| *choice).ok_or_else(|| {
+            let texts: Vec<_> = choices.iter().map(|(text, _)| *text).collect();
+            self.invalid(name, format!("use {}", texts.join(" or ")))
+        })
+    }
+
+    pub(super) fn store(&self) -> Result<Store, SettingError> {
+        let (name, url) = (self.text("store"), self.text("store-url"));
+        let Some(backend) = store_any::backends().iter().find(|backend| backend.name == name)
+        else {
+            let names: Vec<_> = store_any::backends().iter().map(|backend| backend.name).collect();
+            return Err(self.invalid("store", format!("use one of {}", names.join(", "))));
+        };
+        if url.is_empty() || (name == "ipc" && url == "ipc:") {
+            // Without the URL of another owner, the primary owns the sessions of ipc.
+            return Ok(backend.usual_url.map_or(Store::Primary, |url| Store::Url(url.to_owned())));
+        }
+        let scheme = url.split_once(':').map_or("none", |(scheme, _)| scheme);
+        if !backend.schemes.contains(&scheme) {
+            // The rest of a URL can contain a password, so the error has only its scheme.
+            let schemes = backend.schemes.join(": or ");
+            let hint = store_any::backend(scheme).map_or_else(String::new, |other| {
+                format!("; for this URL use --store {}", other.name)
+            });
+            let reason = format!(
+                "the URL must start with {schemes}:, because --store is {name}; its scheme is \
+                 {scheme}{hint}"
+            );
+            return Err(SettingError::InvalidSecret { origin: self.origin("store-url"), reason });
+        }
+        let invalid_url = |error: store_any::ConnectError| SettingError::InvalidSecret {
+            origin: self.origin("store-url"),
+            reason: error.to_string(),
+        };
+        let with_deadline =
+            || Ok(url::add_setting(url, "deadline_ms", self.duration("deadline")?.as_millis()));
+        let checked = if name == "memory" { Ok(url.to_owned()) } else { with_deadline() };
+        store_any::check(&checked?).map_err(invalid_url)?;
+        Ok(Store::Url(url.to_owned()))
+    }
+
+    pub(super) fn cookie(&self, listen: &SocketAddr) -> Result<CookieMode, SettingError> {
+        if !self.text("cookie").is_empty() {
+            return self.choice(
+                "cookie",
+                &[("secure", CookieMode::Secure), ("development", CookieMode::Development)],
+            );
+        }
+        // Browsers use https to a TLS proxy, also if the proxy connects to this server over
+        // loopback.
+        if !self.proxies()?.is_empty() {
+            return Ok(CookieMode::Secure);
+        }
+        if listen.ip().is_loopback() {
+            return Ok(CookieMode::Development);
+        }
+        let reason = format!(
+            "other machines can reach {listen}, so the cookie mode must be set: --trusted-proxy or \
+             --cookie secure behind a TLS proxy, or --cookie development on a test network where \
+             every user may read the cookies"
+        );
+        Err(SettingError::Invalid { reason })
+    }
+
+    pub(super) fn keys(&self) -> Result<Keys, SettingError> {
+        let text = self.text("cookie-key");
+        if text.is_empty() && !self.is_given("cookie-key") {
+            return Ok(Keys::Missing);
+        }
+        let keys = text.split(',').map(Key::parse).collect::<Result<_, _>>();
+        keys.map(Keys::Configured).map_err(|error| SettingError::InvalidSecret {
+            origin: self.origin("cookie-key"),
+            reason: error.to_string(),
+        })
+    }
+
+    pub(super) fn metrics(&self, listen: &SocketAddr) -> Result<Option<SocketAddr>, SettingError> {
+        if self.text("metrics").is_empty() {
+            return Ok(None);
+        }
+        let address: SocketAddr = self
+            .parse("metrics", "use an address and a port, such as 127.0.0.1:9100 or [::1]:9100")?;
+        if !address.ip().is_loopback() {
+            let reason = "other machines could read the metrics; use a loopback address, such as \
+                          127.0.0.1:9100, and publish it with a proxy that authenticates its \
+                          clients";
+            return Err(self.invalid("metrics", reason));
+        }
+        if address_conflicts::overlap(address, *listen) {
+            return Err(self.invalid(
+                "metrics",
+                format!("--listen {listen} includes this address; use another port"),
+            ));
+        }
+        Ok(Some(address))
+    }
+
+    pub(super) fn metrics_hosts(&self) -> Result<Vec<String>, SettingError> {
+        let names =
+            self.text("metrics-host").split(',').map(str::trim).filter(|name| !name.is_empty());
+        let is_name = |name: &str| {
+            let is_label = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            name.bytes().all(is_label) || name.parse::<std::net::IpAddr>().is_ok()
+        };
+        let checked =
+            names.map(|name| if is_name(name) { Ok(name.to_ascii_lowercase()) } else { Err(()) });
+        checked.collect::<Result<_, _>>().map_err(|()| {
+            self.invalid("metrics-host", "use host names without a port, such as metrics.internal")
+        })
+    }
+
+    /// The pid file, which must not be the control socket or its lock file.
+    pub(super) fn pid_file(&self) -> Result<Option<PathBuf>, SettingError> {
+        let (Some(pid_file), control) = (self.path("pid-file"), self.path("control")) else {
+            return Ok(None);
+        };
+        let reason = match control {
+            Some(control) if address_conflicts::same_file(&pid_file, &control) => {
+                "the control socket has this path; use another path"
+            }
+            Some(control)
+                if address_conflicts::same_file(
+                    &pid_file,
+                    &cluster::control::lock_path(&control),
+                ) =>
+            {
+                "the lock file of the control socket has this path; use another path"
+            }
+            _ => return Ok(Some(pid_file)),
+        };
+        Err(self.invalid("pid-file", reason))
+    }
+
+    /// The control socket, which must not be the socket of the owner.
+    pub(super) fn control(&self, store: &Store) -> Result<Option<PathBuf>, SettingError> {
+        let Some(control) = self.path("control") else { return Ok(None) };
+        let owner = match store {
+            Store::Url(url) => store_ipc::Config::from_url(url).ok(),
+            Store::Primary => None,
+        };
+        if owner.is_some_and(|owner| address_conflicts::same_file(&control, owner.path())) {
+            return Err(self.invalid(
+                "control",
+                "the owner of the sessions listens at this path; use another path",
+            ));
+        }
+        Ok(Some(control))
+    }
+
+    pub(super) fn proxies(&self) -> Result<Vec<IpNet>, SettingError> {
+        let net = |text: &str| {
+            text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()))
+        };
+        let nets = self
+            .text("trusted-proxy")
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(net);
+        nets.collect::<Result<_, _>>().map_err(|_| {
+            self.invalid("trusted-proxy", "use addresses or networks, such as 10.0.0.0/8,::1")
+        })
+    }
+}
