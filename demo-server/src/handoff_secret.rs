@@ -15,7 +15,7 @@ pub(crate) fn write(text: &str) -> io::Result<OwnedFd> {
     Ok(theirs.into())
 }
 
-/// Reads the text that [`write`] wrote.
+/// Reads the text that [`write()`] wrote.
 pub(crate) fn read(descriptor: OwnedFd) -> io::Result<String> {
     let mut text = String::new();
     UnixStream::from(descriptor).read_to_string(&mut text)?;

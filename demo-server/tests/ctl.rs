@@ -90,13 +90,13 @@ impl TestFolder {
         let end = Instant::now() + MAX_WAIT;
         loop {
             let status = self.status();
-            let states: Vec<_> = status["slots"]
+            let slot_states: Vec<_> = status["slots"]
                 .as_array()
                 .unwrap()
                 .iter()
                 .map(|slot| slot["state"].clone())
                 .collect();
-            if states.len() == slots && states.iter().all(|state| state == "serving") {
+            if slot_states.len() == slots && slot_states.iter().all(|state| state == "serving") {
                 return status;
             }
             assert!(Instant::now() < end, "{status}");

@@ -1,4 +1,4 @@
-//! The fixture of each test: a demo with four workers, nginx in front of it, and ChromeDriver.
+//! The fixture of each test: a demo with four workers, nginx in front of it, and `ChromeDriver`.
 
 use serde::Deserialize;
 use tests::{

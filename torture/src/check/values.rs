@@ -74,7 +74,7 @@ struct ValueWrites<'a, 'l> {
 impl<'a, 'l> ValueWrites<'a, 'l> {
     fn new(writes: Vec<ValueWrite<'a, 'l>>) -> Self {
         let indexed = || writes.iter().enumerate();
-        let writers = indexed().filter_map(|(at, (_, value))| Some(((*value)?, at))).collect();
+        let by_value = indexed().filter_map(|(at, (_, value))| Some(((*value)?, at))).collect();
         let removals =
             indexed().filter(|(_, (_, value))| value.is_none()).map(|(at, _)| at).collect();
         let times = Register::new(
@@ -83,7 +83,7 @@ impl<'a, 'l> ValueWrites<'a, 'l> {
         let mut versions: Vec<_> =
             indexed().filter_map(|(at, (effect, _))| Some((effect.version?, at))).collect();
         versions.sort_unstable();
-        Self { writes, writers, removals, times, versions }
+        Self { writes, writers: by_value, removals, times, versions }
     }
 
     /// Returns what is wrong with the value that a read shows for this name.
