@@ -69,7 +69,7 @@ async fn upgrade(session: Session) -> Result<HttpResponse, Error> {
 }
 
 #[actix_web::test]
-async fn h10_h11_a_rotation_gives_a_new_id_and_kills_the_old_one() {
+async fn h10_h11_rotation_replaces_the_id() {
     let site = Site::with_policy(Policy::default().rotation_grace(Duration::ZERO), routes);
     for path in ["/sign-in", "/renew"] {
         let old = site.sign_on().await;
@@ -83,7 +83,7 @@ async fn h10_h11_a_rotation_gives_a_new_id_and_kills_the_old_one() {
 }
 
 #[actix_web::test]
-async fn h12_a_logout_removes_record_and_cookie_and_can_be_repeated() {
+async fn h12_sign_out_removes_record_and_cookie() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     for _ in 0..2 {
@@ -104,7 +104,7 @@ async fn h12_a_logout_removes_record_and_cookie_and_can_be_repeated() {
 }
 
 #[actix_web::test]
-async fn h17_a_persistent_session_has_a_max_age_and_others_have_none() {
+async fn h17_only_persistent_sessions_have_a_max_age() {
     let site = Site::start(routes);
     let answer = site.get("/start").await;
     let cookie = answer.header("set-cookie").unwrap();
@@ -114,7 +114,7 @@ async fn h17_a_persistent_session_has_a_max_age_and_others_have_none() {
 }
 
 #[actix_web::test]
-async fn h22_every_kind_of_response_is_committed_before_its_head() {
+async fn h22_every_response_is_committed_before_its_head() {
     let site = Site::start(routes);
     for (method, path, status) in [
         ("GET", "/redirect", 303),
@@ -131,7 +131,7 @@ async fn h22_every_kind_of_response_is_committed_before_its_head() {
 }
 
 #[actix_web::test]
-async fn h24_what_is_inserted_after_a_logout_starts_a_new_session() {
+async fn h24_insert_after_a_sign_out_starts_a_new_session() {
     let site = Site::start(routes);
     let old = site.sign_on().await;
     let new = site.get_as(&old, "/again").await.cookie().unwrap();

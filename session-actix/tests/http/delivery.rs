@@ -83,7 +83,7 @@ async fn s17_https_only_cookie_is_neither_read_nor_set_over_plain_http() {
 }
 
 #[actix_web::test]
-async fn s17_over_https_the_cookie_is_secure() {
+async fn s17_cookie_over_https_is_secure() {
     let proxied = Request { peer: PROXY, forwarded: &["https"] };
     assert_eq!(proxied.get("/read").await.1, "n=1");
     let removal = proxied.get("/logout").await.2.unwrap();
@@ -91,7 +91,7 @@ async fn s17_over_https_the_cookie_is_secure() {
 }
 
 #[actix_web::test]
-async fn s17_a_forwarded_scheme_is_believed_from_trusted_proxies_only() {
+async fn s17_forwarded_scheme_counts_from_trusted_proxies_only() {
     for peer in [PROXY, "[::ffff:10.0.0.7]:40000", "[fd00::1]:40000"] {
         assert_eq!(Request { peer, forwarded: &["https"] }.get("/read").await.1, "n=1", "{peer}");
     }
@@ -107,7 +107,7 @@ async fn s17_a_forwarded_scheme_is_believed_from_trusted_proxies_only() {
 }
 
 #[actix_web::test]
-async fn s17_the_nearest_proxy_has_the_last_word() {
+async fn s17_last_forwarded_scheme_counts() {
     let https: [&[&str]; 5] =
         [&["https"], &["HTTPS"], &["http", "https"], &["http, https"], &["http,\thttps "]];
     for forwarded in https {

@@ -133,7 +133,7 @@ const FAIL_WITH_4XX: [(&str, u16); 3] =
     [("/responds/404", 404), ("/returns/418", 418), ("/middleware-418/", 418)];
 
 #[actix_web::test]
-async fn h14_a_5xx_drops_what_was_recorded_however_it_came_about() {
+async fn h14_every_kind_of_5xx_drops_recorded_changes() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     for path in FAIL_WITH_5XX {
@@ -154,7 +154,7 @@ async fn h14_a_5xx_drops_what_was_recorded_however_it_came_about() {
 }
 
 #[actix_web::test]
-async fn h14_a_4xx_keeps_them_and_tells_the_browser() {
+async fn h14_4xx_commits_changes_and_sends_the_cookie() {
     let site = Site::start(routes);
     for (path, status) in FAIL_WITH_4XX {
         let cookie = site.sign_on().await;
@@ -174,7 +174,7 @@ async fn h14_a_4xx_keeps_them_and_tells_the_browser() {
 }
 
 #[actix_web::test]
-async fn h14_a_policy_can_keep_them_on_a_5xx() {
+async fn h14_policy_can_keep_changes_on_a_5xx() {
     let site =
         Site::with_policy(Policy::default().on_server_error(OnServerError::KeepChanges), routes);
     for path in FAIL_WITH_5XX {
@@ -194,7 +194,7 @@ async fn h14_effects_of_immediate_calls_stay_and_the_cookie_is_sent() {
 }
 
 #[actix_web::test]
-async fn h14_the_body_of_a_panic_says_nothing() {
+async fn h14_body_of_a_panic_contains_no_detail() {
     let site = Site::start(routes);
     for path in ["/panics", "/panics-at-once/"] {
         assert_eq!(site.get(path).await.body, "the request failed\n", "{path}");
@@ -202,7 +202,7 @@ async fn h14_the_body_of_a_panic_says_nothing() {
 }
 
 #[actix_web::test]
-async fn s19_vary_is_merged_with_what_the_error_says() {
+async fn s19_vary_is_merged_with_the_value_of_an_error() {
     let site = Site::start(routes);
     let answer = site.get("/error-varies/").await;
     assert_eq!((answer.status, answer.all("vary")), (418, vec!["Cookie"]));

@@ -41,7 +41,7 @@ async fn wait_meanwhile(session: Session) -> Result<&'static str, Error> {
 }
 
 #[actix_web::test]
-async fn h13_a_write_to_a_session_that_expired_meanwhile_is_a_conflict() {
+async fn h13_write_to_an_expired_session_is_a_conflict() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     let answer = site.get_as(&cookie, "/expires").await;
@@ -63,7 +63,7 @@ async fn h13_policy_can_serve_without_changes_and_remove_the_cookie() {
 }
 
 #[actix_web::test]
-async fn h13_a_logout_during_a_slow_write_is_final() {
+async fn h13_sign_out_during_a_slow_write_is_final() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     let slow = site.get_as(&cookie, "/slow");

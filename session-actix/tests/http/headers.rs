@@ -44,7 +44,7 @@ async fn own_cookie(session: Session) -> Result<HttpResponse, Error> {
 }
 
 #[actix_web::test]
-async fn s19_a_response_that_sets_an_id_is_kept_by_no_cache() {
+async fn s19_response_with_a_cookie_is_not_cached() {
     let site = Site::start(routes);
     for path in ["/start", "/public"] {
         let answer = site.get(path).await;
@@ -64,7 +64,7 @@ async fn s19_response_of_a_read_varies_by_cookie_and_keeps_its_caching() {
 }
 
 #[actix_web::test]
-async fn s19_a_page_that_used_the_session_is_private_by_default() {
+async fn s19_page_that_used_the_session_is_private() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     for (path, status) in [("/read", 200), ("/add", 200), ("/expires", 404)] {
@@ -82,7 +82,7 @@ async fn s19_a_page_that_used_the_session_is_private_by_default() {
 }
 
 #[actix_web::test]
-async fn s19_vary_is_merged_with_what_the_application_says() {
+async fn s19_vary_is_merged_with_the_applications_value() {
     let site = Site::start(routes);
     let said: [(&str, &[&str]); 5] = [
         ("Accept", &["Accept", "Cookie"]),
@@ -97,7 +97,7 @@ async fn s19_vary_is_merged_with_what_the_application_says() {
 }
 
 #[actix_web::test]
-async fn cookies_of_the_application_stay() {
+async fn application_cookies_are_kept() {
     let site = Site::start(routes);
     let answer = site.get("/own-cookie").await;
     let cookies = answer.all("set-cookie");

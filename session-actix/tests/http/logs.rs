@@ -41,7 +41,7 @@ async fn extractor_without_middleware_is_a_500_with_a_log_line() {
 }
 
 #[actix_web::test]
-async fn h25_the_log_has_the_causes_and_never_an_id_or_a_cookie() {
+async fn h25_log_has_causes_but_no_id_and_no_cookie() {
     listen();
     forget();
     let store = Arc::new(Store::new());
@@ -104,7 +104,7 @@ async fn h25_the_log_has_the_causes_and_never_an_id_or_a_cookie() {
 
 /// Loggers write responses and errors with `{:?}`.
 #[actix_web::test]
-async fn h25_debug_of_a_response_or_an_error_shows_no_cookie() {
+async fn h25_debug_of_responses_and_errors_shows_no_cookie() {
     let store = Arc::new(Store::new());
     let app = App::new()
         .wrap(sessions(&store, Key::random().unwrap()).build().unwrap())

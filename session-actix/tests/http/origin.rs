@@ -53,7 +53,7 @@ async fn ask(site: &Site, method: &str, lines: &[&str]) -> Answer {
 }
 
 #[actix_web::test]
-async fn s24_a_refused_request_reaches_neither_handler_nor_store() {
+async fn s24_refused_request_reaches_no_handler_and_no_store() {
     let site = Site::start(routes);
     let cookie = format!("Cookie: {}", site.sign_on().await);
     let refused: [&[&str]; 10] = [
@@ -105,7 +105,7 @@ async fn s24_own_and_trusted_requests_are_served() {
 }
 
 #[actix_web::test]
-async fn s24_a_websocket_of_another_origin_is_not_opened() {
+async fn s24_websocket_of_another_origin_is_refused() {
     let site = Site::start(routes);
     let upgrade = |origin: &'static [&'static str]| {
         let head = [
@@ -132,7 +132,7 @@ async fn s24_a_websocket_of_another_origin_is_not_opened() {
 }
 
 #[actix_web::test]
-async fn s24_the_scheme_counts_if_a_trusted_proxy_tells_it() {
+async fn s24_scheme_counts_if_a_trusted_proxy_sends_it() {
     let app =
         init_service(App::new().wrap(guard()).route("/", web::post().to(async || "done"))).await;
     let table = [
@@ -159,7 +159,7 @@ async fn s24_the_scheme_counts_if_a_trusted_proxy_tells_it() {
 }
 
 #[actix_web::test]
-async fn s24_the_host_of_the_request_target_overrides_the_header() {
+async fn s24_host_of_the_request_target_overrides_the_header() {
     let app =
         init_service(App::new().wrap(guard()).route("/", web::post().to(async || "done"))).await;
     for (origin, status) in [("https://example.com", 200), ("https://proxy.internal", 403)] {
@@ -173,7 +173,7 @@ async fn s24_the_host_of_the_request_target_overrides_the_header() {
 }
 
 #[actix_web::test]
-async fn s24_a_refusal_is_logged_without_cookie_and_path() {
+async fn s24_refusal_is_logged_without_cookie_and_path() {
     log_capture::listen();
     log_capture::forget();
     let app = init_service(
@@ -209,7 +209,7 @@ async fn s24_a_refusal_is_logged_without_cookie_and_path() {
 }
 
 #[test]
-fn s24_a_trusted_origin_that_is_none_stops_the_build() {
+fn s24_invalid_trusted_origin_fails_the_build() {
     let error = CrossOriginGuard::builder().trusted_origin("app.example.com").build().unwrap_err();
     assert!(
         error

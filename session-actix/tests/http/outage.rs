@@ -37,7 +37,7 @@ async fn wrong_type(session: Session) -> Result<String, Error> {
 const USES: [&str; 4] = ["/read", "/add", "/text", "/logout"];
 
 #[actix_web::test]
-async fn h18_h19_h20_an_outage_is_a_503_that_leaves_the_cookie_alone() {
+async fn h18_h19_h20_outage_is_a_503_and_keeps_the_cookie() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     for fault in [Fault::Unavailable, Fault::Timeout] {
@@ -65,7 +65,7 @@ async fn h18_h19_h20_an_outage_is_a_503_that_leaves_the_cookie_alone() {
 }
 
 #[actix_web::test]
-async fn a_corrupt_record_or_a_broken_store_is_a_500() {
+async fn corrupt_record_or_broken_store_is_a_500() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     for fault in [Fault::Corrupt, Fault::Other] {
@@ -85,7 +85,7 @@ async fn a_corrupt_record_or_a_broken_store_is_a_500() {
 }
 
 #[actix_web::test]
-async fn a_refused_call_is_the_clients_error_and_changes_nothing() {
+async fn rejected_call_is_a_4xx_and_changes_nothing() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     for (path, status) in [("/big", 413), ("/bad-name", 400)] {
@@ -105,7 +105,7 @@ async fn a_refused_call_is_the_clients_error_and_changes_nothing() {
 }
 
 #[test]
-fn the_status_says_what_can_be_done() {
+fn status_matches_the_cause_of_the_error() {
     let store = |error: StoreError| Error::from(SessionError::from(error));
     let full = Rejection::Full { store: "memory".into(), what: "max_sessions = 1".into() };
     let name = session_core::Name::new("n").unwrap();

@@ -34,7 +34,7 @@ async fn two_extractors_of_a_request_share_one_session() {
 }
 
 #[actix_web::test]
-async fn a_middleware_and_its_handler_share_one_session() {
+async fn middleware_and_handler_share_one_session() {
     let site = Site::start(routes);
     let answer = site.get("/guarded/").await;
     assert_eq!(answer.body, "n=5");

@@ -55,7 +55,7 @@ async fn ask_while_streaming(request: HttpRequest) -> HttpResponse {
 }
 
 #[actix_web::test]
-async fn h22_a_session_first_asked_for_after_the_head_makes_no_orphan() {
+async fn h22_session_opened_after_the_head_creates_nothing() {
     let site = Site::start(routes);
     let answer = site.get("/first-asked-late").await;
     assert!(answer.body.contains("refused"), "{}", answer.body);
@@ -63,7 +63,7 @@ async fn h22_a_session_first_asked_for_after_the_head_makes_no_orphan() {
 }
 
 #[actix_web::test]
-async fn h22_a_body_commits_by_itself_after_the_head() {
+async fn h22_body_can_commit_after_the_head() {
     let site = Site::start(routes);
     let answer = site.get("/long").await;
     assert!(answer.body.contains("committed 12"), "{}", answer.body);
@@ -72,7 +72,7 @@ async fn h22_a_body_commits_by_itself_after_the_head() {
 }
 
 #[actix_web::test]
-async fn h22_no_session_is_started_that_the_browser_cannot_learn_of() {
+async fn h22_no_session_is_created_after_the_head() {
     let site = Site::start(routes);
     let answer = site.get("/late").await;
     assert!(answer.body.contains("commit refused, add refused"), "{}", answer.body);

@@ -68,7 +68,7 @@ fn assert_conflict(answer: &Answer, what: &str) {
 }
 
 #[actix_web::test]
-async fn h27_a_write_with_a_superseded_id_is_a_409_without_set_cookie() {
+async fn h27_write_with_a_superseded_id_is_a_409_without_cookie() {
     let site = site();
     let old = site.sign_on().await;
     let new = site.get_as(&old, "/sign-in").await.cookie().unwrap();
@@ -84,7 +84,7 @@ async fn h27_a_write_with_a_superseded_id_is_a_409_without_set_cookie() {
 }
 
 #[actix_web::test]
-async fn h27_ten_seconds_later_the_write_starts_a_new_session() {
+async fn h27_late_write_with_a_superseded_id_starts_a_session() {
     let site = site();
     let old = site.sign_on().await;
     let new = site.get_as(&old, "/renew").await.cookie().unwrap();
@@ -98,7 +98,7 @@ async fn h27_ten_seconds_later_the_write_starts_a_new_session() {
 }
 
 #[actix_web::test]
-async fn h27_h34_a_sign_in_with_a_superseded_id_works() {
+async fn h27_h34_sign_in_with_a_superseded_id_works() {
     let site = site();
     let old = site.sign_on().await;
     for _ in 0..3 {
@@ -110,7 +110,7 @@ async fn h27_h34_a_sign_in_with_a_superseded_id_works() {
 }
 
 #[actix_web::test]
-async fn h27_h36_what_a_superseded_id_can_end() {
+async fn h27_h36_superseded_id_ends_its_own_session_only() {
     let site = site();
     let planted = site.sign_on().await;
     let device = site.get("/sign-in").await.cookie().unwrap();
@@ -137,7 +137,7 @@ async fn h27_h36_what_a_superseded_id_can_end() {
 }
 
 #[actix_web::test]
-async fn h28_requests_in_the_grace_read_and_get_no_cookie() {
+async fn h28_reads_in_the_grace_get_no_cookie() {
     let site = Site::with_policy(Policy::default().idle_timeout(Duration::from_secs(12)), routes);
     let old = site.get("/sign-in").await.cookie().unwrap();
     site.store.calls();
@@ -161,7 +161,7 @@ async fn h28_requests_in_the_grace_read_and_get_no_cookie() {
 }
 
 #[actix_web::test]
-async fn h33_a_planted_cookie_does_not_hide_the_live_one() {
+async fn h33_planted_cookie_does_not_hide_the_live_one() {
     let site = site();
     let planted = site.sign_on().await;
     let live = site.get_as(&planted, "/sign-in").await.cookie().unwrap();

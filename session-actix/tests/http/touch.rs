@@ -30,7 +30,7 @@ async fn read_and_insert_the_next(session: Session) -> Result<&'static str, Erro
 }
 
 #[actix_web::test]
-async fn h01_a_route_that_asks_for_no_session_costs_nothing() {
+async fn h01_route_without_session_makes_no_store_call() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     for _ in 0..100 {
@@ -45,7 +45,7 @@ async fn h01_a_route_that_asks_for_no_session_costs_nothing() {
 }
 
 #[actix_web::test]
-async fn h02_a_stranger_who_only_reads_gets_no_session() {
+async fn h02_anonymous_read_creates_no_session() {
     let site = Site::start(routes);
     let answer = site.get("/read").await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "no n"));
@@ -56,7 +56,7 @@ async fn h02_a_stranger_who_only_reads_gets_no_session() {
 }
 
 #[actix_web::test]
-async fn h03_the_first_insert_is_one_create_and_one_cookie() {
+async fn h03_first_insert_makes_one_create_and_one_cookie() {
     let site = Site::start(routes);
     let answer = site.get("/start").await;
     assert_eq!(answer.status, 200);
@@ -71,7 +71,7 @@ async fn h03_the_first_insert_is_one_create_and_one_cookie() {
 }
 
 #[actix_web::test]
-async fn h04_h05_calls_to_the_store_are_those_of_the_design() {
+async fn h04_h05_reads_and_equal_inserts_write_nothing() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     let requests: [(&str, &[&str]); 5] = [
@@ -91,7 +91,7 @@ async fn h04_h05_calls_to_the_store_are_those_of_the_design() {
 }
 
 #[actix_web::test]
-async fn s01_an_id_that_no_store_gave_is_never_adopted() {
+async fn s01_made_up_id_is_never_adopted() {
     let store = std::sync::Arc::new(crate::store::Store::new());
     let key = Key::random().unwrap();
     let codec = codec(&key);
@@ -105,7 +105,7 @@ async fn s01_an_id_that_no_store_gave_is_never_adopted() {
 }
 
 #[actix_web::test]
-async fn s03_s04_a_cookie_that_does_not_verify_costs_no_call_and_is_no_error() {
+async fn s03_s04_unverified_cookie_makes_no_store_call() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     let broken = [
@@ -128,7 +128,7 @@ async fn s03_s04_a_cookie_that_does_not_verify_costs_no_call_and_is_no_error() {
 }
 
 #[actix_web::test]
-async fn s10_s11_neighbours_and_duplicates_do_not_hide_the_cookie() {
+async fn s10_s11_other_cookies_do_not_hide_the_session_cookie() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     let heads: [Vec<u8>; 5] = [
