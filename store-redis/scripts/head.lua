@@ -7,10 +7,10 @@ local HEAD = '>Bi6i6i6I7I4B'
 -- Whether a session with this deadline is expired at `now`. Both are ms of the server's clock.
 -- A session is expired from the millisecond of its deadline on.
 --
--- Every script asks this function. The function `is_expired` in `src/codec.rs` applies the same
--- rule to loads, lists and scans: change both together. `create.lua` and `commit.lua` let the key
--- expire at the deadline (PEXPIREAT): a rule that lets sessions live longer has to change those
--- calls too.
+-- Every script asks this function about sessions. The function `is_expired` in `src/codec.rs`
+-- applies the same rule to loads, lists and scans: change both together. A rule that lets sessions
+-- live longer also has to change the calls of PEXPIREAT in `create.lua` and `commit.lua`, the
+-- entries of an index (`add_entry` in `shared.lua`), and `until` in `src/codec.rs`.
 local function is_expired(deadline, now)
     return deadline <= now
 end

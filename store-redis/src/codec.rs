@@ -91,7 +91,7 @@ impl Head {
 /// clock. A session is expired from the millisecond of its deadline on.
 ///
 /// The function `is_expired` in `scripts/head.lua` applies the same rule in the scripts: change
-/// both together.
+/// both together. Its comment lists the other places that depend on the rule.
 fn is_expired(deadline: i64, now: u64) -> bool {
     deadline <= signed(now)
 }

@@ -4,8 +4,8 @@
 //! 1. Write `pub async fn cNN_behavior(fixture: &dyn Fixture)` in the file of its subject, for
 //!    example `commit.rs` for a promise of `commit`. The first line of its doc comment says what
 //!    the check proves.
-//! 2. Add its name to the list below, in the order of the ids, and a row to `docs/conformance.md`
-//!    at the root of the repository.
+//! 2. Add its name to the list below, in the order of the ids, a row to `docs/conformance.md` at
+//!    the root of the repository, and the name to the law that it proves in `OWN_STORE.md`.
 //! 3. Add a line to `tests/planted_faults/main.rs` with a store fault that the check finds. If no
 //!    fault fits, add one to `tests/planted_faults/fault.rs`. This proves that the check can fail.
 //!
@@ -14,8 +14,9 @@
 //! # Which id a check takes
 //! An id stands for one promise of the contract, and a promise may have several checks. A check of
 //! a promise in the table of `docs/conformance.md` takes the id of that promise. A check of a new
-//! promise takes the next free C number, which is C55. An id is never given to another promise. S12
-//! comes from the list of attacks, because it concerns the store alone.
+//! promise takes the next free C number, which is C55; then adapt the range of ids in
+//! `tests/conformance_checks.rs`, here and in `docs/conformance.md`. An id is never given to another
+//! promise. S12 comes from the list of attacks, because it concerns the store alone.
 
 /// Passes the names of all checks to another macro, after the given tokens.
 #[doc(hidden)]

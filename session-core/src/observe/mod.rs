@@ -32,6 +32,14 @@
 //! the refused cookies of one request, the first four of each cause are traced, then the number of
 //! the others. Every series of a store exists from the start, with 0.
 //!
+//! # How to add a metric
+//!
+//! 1. Add the constant with its name to `observe/names.rs`.
+//! 2. Add a description and a function that counts to `observe/counters.rs`.
+//! 3. Call the function where the event happens: the commits of a session, rotations included, end
+//!    in `send` in `session/commit.rs`; the calls of a store in `observe/store.rs`.
+//! 4. Add a row to the table above, and a test to `tests/observed`.
+//!
 //! # Cost
 //!
 //! Observation adds one allocation per call, for the future that the trait returns. Counting does

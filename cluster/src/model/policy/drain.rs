@@ -1,4 +1,8 @@
 //! How long a worker may take to drain, and the order that tells it to.
+//!
+//! The program of the worker carries the order out: it waits, stops its server and ends. In the
+//! demo server that is `drain` in `demo-server/src/worker.rs`, in other programs a copy of the steps
+//! in `cluster/examples/actix.rs`.
 
 use std::time::Duration;
 
@@ -7,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// How long a worker may take to drain. Each time is at most ten years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainPolicy {
-    /// How long a worker continues to answer accepted connections before it stops its server. When
+    /// The pause before a worker stops its server. Until then it answers accepted connections. When
     /// the whole cluster stops, the worker also accepts for this long before that, to empty the
     /// kernel's queue.
     pub quiet: Duration,
