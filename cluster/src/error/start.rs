@@ -196,8 +196,10 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The cause of an error of `bind` or `listen`, and what to do about it. The demo server leaves out
-/// a source whose words are in the text already, so the cause has the words of the operating system.
+/// The cause of an error of `bind` or `listen`, and what to do about it.
+///
+/// The demo server leaves out a source whose words are in the text already, so the cause has the
+/// words of the operating system.
 struct ListenRemedy<'a>(&'a io::Error);
 
 impl fmt::Display for ListenRemedy<'_> {
