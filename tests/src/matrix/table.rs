@@ -29,15 +29,15 @@ const ONLY: &[(&str, &[&str], &str)] = &[
     (
         "S26",
         &["ipc"],
-        "the servers of the other stores set their limits and do not tell users from visitors",
+        "the servers of the other stores set the limits and do not distinguish users from visitors",
     ),
     ("S27", &["ipc"], "the output of settings does not depend on the store"),
     ("S29", &["ipc"], "the primary serves the metrics; no store takes part"),
-    ("S30", &["ipc"], "only this store uses a socket of this project"),
+    ("S30", &["ipc"], "the other stores use no socket of this project"),
     (
         "H35",
         &["redis", "mongo"],
-        "the test undoes a rotation in a store outside the demo; the rule belongs to the session layer",
+        "the test undoes a rotation directly in the database; the session layer implements the rule",
     ),
 ];
 
