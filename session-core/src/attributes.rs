@@ -26,8 +26,8 @@ pub enum Persistence {
 pub struct Attributes {
     /// How long the session lives without being used.
     pub idle_timeout: Option<Duration>,
-    /// The maximum lifetime of the session, counted from the sign-in, or from the creation of an
-    /// anonymous session.
+    /// The maximum lifetime of the session, counted from the last proof of identity, or from the
+    /// creation of an anonymous session.
     pub absolute_timeout: Option<Duration>,
     /// How long the browser keeps the cookie.
     pub persistence: Option<Persistence>,

@@ -16,9 +16,9 @@ pub struct Policy {
     /// How long an anonymous session lives without being used. `None`, the default, means the idle
     /// timeout.
     pub anonymous_idle_timeout: Option<Duration>,
-    /// The maximum lifetime of a session, however much it is used, counted from the sign-in, or
-    /// from the creation of an anonymous session. 8 hours by default (OWASP: 4 to 8, a working
-    /// day).
+    /// The maximum lifetime of a session, however much it is used. It counts from the last proof of
+    /// identity (a sign-in or [`reauthenticated`](crate::Session::reauthenticated)), or from the
+    /// creation of an anonymous session. 8 hours by default (OWASP: 4 to 8, a working day).
     pub absolute_timeout: Duration,
     /// How long the browser keeps the cookie. Until it closes, by default.
     pub persistence: Persistence,

@@ -270,8 +270,8 @@ impl Record {
         }
     }
 
-    /// The age that the absolute timeout counts: since the sign-in, or since the creation of an
-    /// anonymous session.
+    /// The age that the absolute timeout counts: since the last proof of identity, or since the
+    /// creation of an anonymous session.
     #[must_use]
     pub fn timeout_age(&self) -> Duration {
         self.authenticated.unwrap_or(self.age)
