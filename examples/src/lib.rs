@@ -1,5 +1,5 @@
-//! The application that all examples run: a sign-in, a counter and a sign-out. Each binary brings
-//! its store.
+//! The application that all examples run: a sign-in, a counter and a sign-out. Each binary passes
+//! its own store to [`serve`].
 
 use std::{env, error::Error};
 

@@ -1,9 +1,9 @@
-//! Fuzz targets for all code that reads bytes from outside. The README of this crate explains how
-//! to run them.
+//! Fuzz targets for all code that parses bytes from other programs. The README of this crate
+//! explains how to run them.
 //!
-//! A target reports a failure by a panic, because the engine looks for panics. So the targets panic
-//! when an invariant does not hold. They also panic when their own setup fails, such as a key, the
-//! default cookie or the runtime.
+//! A target panics if an invariant does not hold, because the engine detects a failure by a panic.
+//! A target also panics if its own setup fails, for example if it cannot create a key, the default
+//! cookie or the runtime.
 #![forbid(unsafe_code)]
 
 mod assertions;

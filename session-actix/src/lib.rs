@@ -1,8 +1,9 @@
 //! Sessions for actix-web.
 //!
-//! [`SessionMiddleware`] wraps the application, and a handler takes a [`Session`]. A route that does
-//! not take the session costs no store call and two small allocations. A route that does take it
-//! commits its changes before the response head leaves.
+//! [`SessionMiddleware`] wraps the application, and a handler takes a [`Session`] as a parameter.
+//! If a handler does not take the session, the middleware makes no store call and two small
+//! allocations. If a handler takes the session, the middleware commits its changes before it sends
+//! the response head.
 //!
 //! ```no_run
 //! use actix_web::{App, HttpServer, get};
@@ -26,18 +27,19 @@
 //! # What a response does to the session
 //! | response | recorded changes |
 //! |---|---|
-//! | 1xx, 2xx, 3xx, 4xx, also for `HEAD`, redirects, streams and upgrades | committed before the head leaves |
-//! | 5xx, an error that becomes one, a panic | dropped ([`OnServerError`] can keep them) |
+//! | 1xx, 2xx, 3xx, 4xx, also for `HEAD`, redirects, streams and upgrades | committed before the head is sent |
+//! | 5xx, an error that becomes a 5xx, a panic | dropped ([`OnServerError`] can keep them) |
 //!
-//! If the commit fails, the middleware replaces the response: by 409 if the session ended meanwhile
-//! ([`OnSessionEnded`] can change that), by 503 if the store does not answer. The cookie stays as it
-//! is. [`SessionMiddlewareBuilder::error_response`] sets the body of these responses.
+//! If the commit fails, the middleware replaces the response. The new response is 409 if the
+//! session ended meanwhile ([`OnSessionEnded`] can change that), and 503 if the store does not
+//! answer. It does not change the cookie. [`SessionMiddlewareBuilder::error_response`] sets the
+//! body of these responses.
 //!
-//! The [`guide`] continues with sign-in, "remember me", device lists, timeouts, several servers,
+//! The [`guide`] describes sign-in, "remember me", device lists, timeouts, several servers,
 //! upgrades, requests of other sites, proxies, errors and tests.
 //!
-//! The parts of [`session_core`] that applications use are here too, so that one dependency and one
-//! `use` line are enough.
+//! This crate re-exports the parts of [`session_core`] that applications use, so that one
+//! dependency and one `use` line are enough.
 #![forbid(unsafe_code)]
 
 mod builder;

@@ -5,8 +5,8 @@
 //! `session-actix`. It chooses a store and a [`Policy`]. Its handlers use [`Session`]:
 //! [`get`](Session::get), [`insert`](Session::insert), [`add`](Session::add),
 //! [`sign_in`](Session::sign_in), [`destroy`](Session::destroy). [`MemoryStore`] is the store for
-//! tests and for a single process. [`SessionEvents`] is the audit trail, [`observe`] the metrics,
-//! and [`origin`] the protection against cross-site request forgery.
+//! tests and for a single process. [`SessionEvents`] is the audit trail. [`observe`] contains the
+//! metrics. [`origin`] contains the protection against cross-site request forgery.
 //!
 //! # For adapters
 //! An adapter reads the cookie with [`cookie::CookieCodec`] and opens a [`SessionDriver`] for the
@@ -15,9 +15,10 @@
 //! [`caching`] contains the values of `Cache-Control`.
 //!
 //! # For stores
-//! A store implements [`SessionStore`]. In the order of a request, a [`SessionId`] in the cookie
-//! becomes a [`StoreKey`] and a [`SecretHash`], the store loads a [`Record`], and one [`Commit`]
-//! contains all changes of the request. [`own_store`] is the guide.
+//! A store implements [`SessionStore`]. A request uses its types in this order. The session layer
+//! makes a [`StoreKey`] and a [`SecretHash`] from the [`SessionId`] in the cookie. The store loads
+//! a [`Record`]. One [`Commit`] contains all changes of the request. [`own_store`] is the guide for
+//! authors of stores.
 #![forbid(unsafe_code)]
 
 mod attributes;

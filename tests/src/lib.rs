@@ -2,29 +2,30 @@
 //!
 //! This library is the harness. [`Demo`] starts the demo server as a child process. [`Browser`] is
 //! an HTTP client with a cookie jar, [`client`] sends arbitrary bytes, and [`chromium`] is a real
-//! browser behind a real proxy. [`App`] is an application in the process of the test over a
-//! [`Watched`] store. [`Setup`] is a configuration of the demo: each HTTP check runs over all of
-//! them. [`service`] starts the servers of Redis, MongoDB, PostgreSQL and MariaDB; tests that only
-//! read and write share one server of each kind. The demo is built once per run, or
-//! `DEMO_SERVER_BIN` names its binary.
+//! browser behind a real proxy. [`App`] is an application that runs in the process of the test and
+//! uses a [`Watched`] store. [`Setup`] is a configuration of the demo, and most HTTP checks run
+//! with every setup. [`service`] starts the servers of Redis, MongoDB, PostgreSQL and MariaDB.
+//! Tests that only read and write share one server of each kind. A test run builds the demo once.
+//! If `DEMO_SERVER_BIN` names a binary, the run uses that binary instead.
 //!
 //! # Tests of each guarantee
 //! The name of a test starts with the ids of its guarantees, so
 //! `cargo nextest run -p tests -E 'test(h13)'` runs the tests of H13. The module path contains the
-//! store, so [`matrix`] can count the tests per guarantee and store; `scripts/test --matrix` prints
-//! that table. Checks of every store are in `tests/http`, those of one store in `tests/redis`,
-//! `tests/mongo` and `tests/sql`, and those of a browser in `tests/browser`. The module `rig` of
-//! each store folder tests this harness.
+//! store, so [`matrix`] can count the tests per guarantee and store. `scripts/test --matrix` prints
+//! that table. Checks of every store are in `tests/http`. Checks of one store are in `tests/redis`,
+//! `tests/mongo` and `tests/sql`, and checks with a browser are in `tests/browser`. The modules
+//! with the name `rig` test the harness itself.
 //!
-//! *Setups* are `ipc`, `redis`, `redis_cluster`, `mongo`, `postgres`, `mariadb`, `sqlite` (four
-//! worker processes) and `memory` (one process, four threads); for some checks also `mongo_set`, a
-//! replica set. The tests of a setup are in a module with its name: `store_calls::mongo::h01_…`.
-//! The *application* runs in the process of the test over the store of a setup, for behaviour that
-//! the demo has no route for. Its store counts calls and fails on request.
+//! The *setups* are `ipc`, `redis`, `redis_cluster`, `mongo`, `postgres`, `mariadb` and `sqlite`,
+//! each with four worker processes, and `memory`, with one process and four threads. Some checks
+//! also use `mongo_set`, a replica set. The tests of a setup are in a module with its name:
+//! `store_calls::mongo::h01_…`. The *application* tests behaviour for which the demo has no route.
+//! It runs in the process of the test and uses the store of a setup. This store counts its calls,
+//! and fails if the test requests that.
 //!
-//! A *stopped* server was killed, and a *hung* one was frozen (`SIGSTOP`). SQLite has no server: a
-//! failing disk replaces a stopped server, and a process that stops during a commit replaces a
-//! frozen one ([`service::Sqlite`]).
+//! In the table a *stopped* server is a killed process, and a *hung* server is a frozen process
+//! (`SIGSTOP`). SQLite has no server. Its tests use a failing disk instead of a stopped server, and
+//! a process that stops during a commit instead of a hung server ([`service::Sqlite`]).
 //!
 //! | guarantees | module | tested with |
 //! |---|---|---|

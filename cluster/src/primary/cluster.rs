@@ -1,4 +1,4 @@
-//! Everything that one cluster consists of: its shared state, its slots, its operator endpoints.
+//! The parts of one cluster: its shared state, its slots, its operator endpoints.
 
 use std::{collections::BTreeMap, net::TcpListener, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The commands to the tasks of the slots, and the registry of these tasks.
+//! The commands that the primary sends to the task of each slot, and the registry of these tasks.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! The files by which operators reach the primary: its pid file and its control socket.
+//! The files that operators use to reach the primary: its pid file and its control socket.
 
 use std::{path::Path, sync::Mutex};
 

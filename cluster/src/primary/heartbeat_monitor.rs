@@ -1,4 +1,4 @@
-//! Decides when a silent worker is hung. Pure: the caller passes the time.
+//! Decides when a silent worker is hung. The code reads no clock: the caller passes the time.
 
 use std::time::Duration;
 

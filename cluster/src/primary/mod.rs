@@ -1,6 +1,7 @@
-//! The primary's side. One task per slot keeps the slot filled (`slot`). It runs one worker
-//! supervisor at a time (`supervisor`), or two during a replacement. `ops` changes what the slots
-//! run and how many there are. `admin` serves operators. `handle` is the public API.
+//! The primary's side. One task per slot keeps the slot filled (`slot`). The task runs a supervisor
+//! for its worker (`supervisor`), and two supervisors during a replacement. `ops` replaces the
+//! workers of the slots and changes the number of slots. `admin` serves operators. `handle` is the
+//! public API.
 
 mod admin;
 mod cluster;

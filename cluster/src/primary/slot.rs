@@ -1,4 +1,4 @@
-//! Keeps one slot filled: starts workers, replaces them, and decides what follows when one ends.
+//! Keeps one slot filled: starts workers, replaces them, and decides what to do when a worker ends.
 
 use std::{
     future::pending,

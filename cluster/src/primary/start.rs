@@ -1,4 +1,4 @@
-//! Starts a cluster: opens its endpoints, starts its workers and all of its tasks.
+//! Starts a cluster: opens its endpoints, and starts its workers and its tasks.
 
 use std::{
     collections::{BTreeMap, HashMap},

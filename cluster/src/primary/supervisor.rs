@@ -1,5 +1,5 @@
-//! Supervises one worker from its start until it is reaped: its reports, readiness, orders to
-//! drain, deadlines, end.
+//! Supervises one worker from its start until the primary reaps it: reports, readiness, orders to
+//! drain, deadlines, exit.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! The table of all slots and live workers. Pure data: no I/O, no locks.
+//! The table of all slots and live workers. It is only data, without I/O and locks.
 
 use std::{
     collections::BTreeMap,

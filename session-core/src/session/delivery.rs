@@ -1,5 +1,5 @@
-//! What an adapter tells a session about its connection, and what the session returns for the
-//! response.
+//! The types with which an adapter describes its connection, and the cookie change that it must
+//! send with the response.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The sessions of the signed-in user: the device list and mass sign-out.
+//! All sessions of the signed-in user: the device list, and sign-out on several devices.
 
 use std::time::Duration;
 

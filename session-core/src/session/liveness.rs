@@ -1,4 +1,4 @@
-//! Whether a session still lives, for streams and web sockets.
+//! Checks whether a session is still alive, for streams and web sockets.
 
 use std::time::Duration;
 

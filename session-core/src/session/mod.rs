@@ -1,4 +1,5 @@
-//! Sessions of requests: what handlers hold, what adapters hold, and how both reach the store.
+//! The session of a request: the types for handlers, the types for adapters, and their calls of the
+//! store.
 
 mod commit;
 mod context;

@@ -1,5 +1,5 @@
-//! The state of one request: what it knows of its session, what it has recorded, and which cookie
-//! it has to send.
+//! The state of one request: the session as far as the request has loaded it, the recorded changes,
+//! and the cookie that the response must send.
 
 use std::{
     collections::BTreeSet,

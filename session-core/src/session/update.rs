@@ -1,4 +1,4 @@
-//! `add` and `update`, which reach the store before they return.
+//! `add` and `update`, which call the store before they return.
 
 use std::time::{Duration, Instant};
 

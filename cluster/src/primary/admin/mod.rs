@@ -1,4 +1,4 @@
-//! Serves the operators: the control socket and the service manager.
+//! The connections to operators: the control socket and the service manager.
 
 mod server;
 mod systemd;

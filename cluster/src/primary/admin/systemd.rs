@@ -1,4 +1,4 @@
-//! Decides what the service manager is told, and when.
+//! Decides which notices the primary sends to the service manager, and when.
 
 use std::future::pending;
 

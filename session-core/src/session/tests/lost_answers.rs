@@ -1,4 +1,4 @@
-//! Lost answers, at the browser or at the server, and rotations that the store loses.
+//! Answers that do not reach the browser or the server, and rotations that the store loses.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Calls whose answer was lost, and clones that act at the same time.
+//! Calls whose answer was lost, and clones of a session that make calls at the same time.
 
 use super::*;
 

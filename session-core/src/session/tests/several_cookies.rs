@@ -1,4 +1,4 @@
-//! Requests with several cookies that verify.
+//! Requests with several valid session cookies.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Unsigned cookies: any client can make one up for a known key.
+//! Unsigned cookies. A client that knows the key of a session can make up such a cookie.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! `add`, `update` and the device list, which reach the store before they return.
+//! `add`, `update` and the device list, which call the store before they return.
 
 use super::*;
 
