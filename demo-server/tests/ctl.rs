@@ -177,7 +177,7 @@ fn ctl_commands_show_and_change_a_server() {
     }
     folder.wait_until_serving(2);
     let reloaded = folder.succeed(&["reload"]);
-    assert!(reloaded.starts_with("refolderd 2 in ") && reloaded.lines().count() == 3, "{reloaded}");
+    assert!(reloaded.starts_with("replaced 2 in ") && reloaded.lines().count() == 3, "{reloaded}");
 
     let output = folder.ctl(&["drain", "99", "--json"]);
     let (out, err) = texts(&output);

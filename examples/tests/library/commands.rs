@@ -199,7 +199,7 @@ fn assert_makes_a_table() {
         refused.status.code() == Some(2) && says.contains("--matrix takes no further arguments"),
         "{refused:?}"
     );
-    assert!(page::text("scripts/test").contains("--package tests --bin matrix\n"));
+    assert!(page::text("scripts/test").contains("\"$built/matrix\" \""));
     let mut run = Run::default();
     assert!(run.take("        PASS [   0.010s] (1/1) tests::http hostile_requests::mongo::s15_s16_hostile_text_is_stored_as_plain_data"));
     let table = Table::of(&run, "2026-11-26");
