@@ -213,7 +213,7 @@ impl Demo {
     /// # Panics
     /// If that does not happen.
     pub async fn upgrade(&mut self) {
-        const SAYS: &str = "another primary has taken over; the workers of this one leave pid=";
+        const SAYS: &str = "another primary has taken over, the workers of this one drain pid=";
         let count = |demo: &Self| demo.process.stderr.text().matches(SAYS).count();
         let before = count(self);
         self.process.signal(Signal::USR2);
