@@ -33,11 +33,29 @@ pub async fn warm_up(store: &dyn SessionStore) {
     wait::until("the store to answer", PATIENCE, async || store.load(&missing).await.ok()).await;
 }
 
+/// The checks that stop the backend once.
+const STOPPING: [&str; 2] =
+    ["c08_invalid_calls_are_rejected_before_io", "c45_printed_text_shows_no_secret"];
+
 fn stops_once(check: &str) -> bool {
-    check == "c08_refusals_need_no_backend"
-        || check == "c45_nothing_printed_shows_a_password_or_a_key"
+    STOPPING.contains(&check)
 }
 
 fn waits_for_deadlines(check: &str) -> bool {
     check.starts_with("c42_") || check.starts_with("c43_")
+}
+
+#[cfg(test)]
+mod tests {
+    use session_core::conformance::CHECKS;
+
+    use super::*;
+
+    #[test]
+    fn stopping_checks_are_checks_of_the_suite() {
+        for check in STOPPING {
+            assert!(CHECKS.contains(&check), "{check}");
+        }
+        assert!(CHECKS.iter().any(|check| waits_for_deadlines(check)));
+    }
 }
