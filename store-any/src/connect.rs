@@ -94,15 +94,22 @@ fn memory(url: &str) -> Result<MemoryStoreBuilder, ConnectError> {
             value
                 .parse()
                 .map(NonZeroUsize::get)
-                .map_err(|_| ConnectError::MemoryValue { key, value: value.to_owned() })
+                .map_err(|_| ConnectError::MemoryValue { key, value: quotable(value) })
         };
         builder = match key {
             "max_sessions" => builder.max_sessions(number("max_sessions")?),
             "max_bytes" => builder.max_bytes(number("max_bytes")?),
-            _ => return Err(ConnectError::MemoryKey { key: key.to_owned() }),
+            _ => return Err(ConnectError::MemoryKey { key: quotable(key) }),
         };
     }
     Ok(builder)
+}
+
+/// The text for an error, or "…" if it can be a part of another URL, which can contain a password.
+fn quotable(text: &str) -> String {
+    let plain = text.len() <= 32
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    if plain { text.to_owned() } else { "…".to_owned() }
 }
 
 #[cfg(test)]
@@ -128,6 +135,22 @@ mod tests {
             format!("{:?}", connect("postgres://127.0.0.1:1/nowhere").await.unwrap())
                 .contains("SqlStore")
         );
+    }
+
+    #[test]
+    fn c45_memory_errors_quote_no_part_of_another_url() {
+        for url in [
+            "memory:?redis://app:hunter2@host",
+            "memory:?max_sessions=redis://app:hunter2@host",
+            "memory:?max_bytes=1&a=b&app:hunter2@host=1",
+        ] {
+            let error = check(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+        let error = check("memory:?max_session=1").unwrap_err().to_string();
+        assert!(error.contains("\"max_session\""), "{error}");
+        let error = check("memory:?max_sessions=8gb").unwrap_err().to_string();
+        assert!(error.contains("\"8gb\""), "{error}");
     }
 
     #[tokio::test]
