@@ -16,7 +16,7 @@ use crate::{
 /// The result of a cluster.
 pub(super) type Outcome = Result<ShutdownReport, RunError>;
 
-/// How far the cluster has come, and who is in charge of its ports.
+/// The phase of the cluster, and which primary is in charge of its ports.
 #[derive(Debug)]
 pub(super) struct Lifecycle {
     started: Instant,
