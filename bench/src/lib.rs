@@ -3,16 +3,21 @@
 //! The README of this crate explains what each program measures and how to run it.
 
 mod allocations;
+mod baseline;
 mod mongo_server;
+mod outcome;
 mod postgres_server;
 mod ready;
 mod redis_server;
 mod request_bench;
+mod server_start;
 mod side_by_side;
 mod uncounted_store;
 
 pub use allocations::{CountingAllocator, count_allocations};
+pub use baseline::{baseline_arguments, print_addresses, session_id, session_page, unavailable};
 pub use mongo_server::MongoServer;
+pub use outcome::expect_done;
 pub use postgres_server::PostgresServer;
 pub use ready::expect_ready;
 pub use redis_server::RedisServer;

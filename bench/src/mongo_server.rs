@@ -3,13 +3,14 @@
 use std::{
     error::Error,
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, Command, Stdio},
-    thread::sleep,
     time::Duration,
 };
 
 use tempfile::TempDir;
+
+use crate::server_start::{free_port, wait_until_ready};
 
 /// A server on the loopback interface with its files in a temporary folder. Dropping this value
 /// kills the server.
@@ -28,15 +29,13 @@ impl MongoServer {
     /// connections within ten seconds.
     pub fn start() -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
-        // The listener is closed at once. The operating system rarely gives its port to another
-        // process so soon.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let port = free_port()?;
         let process = Command::new("mongod")
             .args([
                 "--bind_ip",
                 "127.0.0.1",
                 "--port",
-                &address.port().to_string(),
+                &port.to_string(),
                 "--nounixsocket",
                 "--wiredTigerCacheSizeGB",
                 "1",
@@ -48,14 +47,12 @@ impl MongoServer {
             .map_err(|error| {
                 format!("cannot start mongod ({error}); run scripts/test-mongod to install it")
             })?;
-        let server = Self { url: format!("mongodb://{address}/bench"), process, _folder: folder };
-        for _ in 0..200 {
-            if TcpStream::connect(address).is_ok() {
-                return Ok(server);
-            }
-            sleep(Duration::from_millis(50));
-        }
-        Err(format!("mongod does not accept connections at {address}").into())
+        let url = format!("mongodb://127.0.0.1:{port}/bench");
+        let server = Self { url, process, _folder: folder };
+        wait_until_ready("mongod", port, Duration::from_secs(10), || {
+            Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
+        })?;
+        Ok(server)
     }
 
     /// The URL of the server, with a database.

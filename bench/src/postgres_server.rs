@@ -4,16 +4,16 @@ use std::{
     env,
     error::Error,
     fs,
-    net::TcpListener,
     os::unix::{fs::chown, process::CommandExt},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    thread::sleep,
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
+
+use crate::server_start::{free_port, wait_until_ready};
 
 /// A server on the loopback interface with its files in a temporary folder. Dropping this value
 /// stops the server.
@@ -66,9 +66,7 @@ impl PostgresServer {
         if !made.success() {
             return Err(format!("initdb ended with {made}").into());
         }
-        // The listener is closed at once. The operating system rarely gives its port to another
-        // process so soon.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+        let port = free_port()?;
         let process = program("postgres")
             .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")])
             .args([
@@ -89,18 +87,14 @@ impl PostgresServer {
             process,
             _folder: folder,
         };
-        for _ in 0..200 {
-            // The server listens before it is ready.
-            if program("pg_isready")
-                .args(["--quiet", "--host=127.0.0.1", "--port", &port])
-                .status()?
-                .success()
-            {
-                return Ok(server);
-            }
-            sleep(Duration::from_millis(50));
-        }
-        Err(format!("PostgreSQL does not accept connections on port {port}").into())
+        // The server listens before it is ready.
+        wait_until_ready("PostgreSQL", port, Duration::from_secs(10), || {
+            let asked = program("pg_isready")
+                .args(["--quiet", "--host=127.0.0.1", "--port", &port.to_string()])
+                .status()?;
+            Ok(asked.success())
+        })?;
+        Ok(server)
     }
 
     /// The URL of the server, with a database.

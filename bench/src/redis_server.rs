@@ -2,13 +2,13 @@
 
 use std::{
     error::Error,
-    net::TcpListener,
     process::{Child, Command, Stdio},
-    thread::sleep,
     time::Duration,
 };
 
 use tempfile::TempDir;
+
+use crate::server_start::{free_port, wait_until_ready};
 
 /// A server on the loopback interface that writes nothing to disk. Dropping this value kills it. Or
 /// the server that `TEST_REDIS_URL` names, which continues to run.
@@ -35,9 +35,7 @@ impl RedisServer {
     /// As [`Self::from_env_or_start`].
     pub fn start() -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
-        // The listener is closed at once. The operating system rarely gives its port to another
-        // process so soon.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let child = Command::new("redis-server")
             .args([
                 "--bind",
@@ -60,13 +58,10 @@ impl RedisServer {
             })?;
         let server =
             Self { url: format!("redis://127.0.0.1:{port}/0"), own: Some((child, folder)) };
-        for _ in 0..100 {
-            if redis::Client::open(server.url())?.get_connection().is_ok() {
-                return Ok(server);
-            }
-            sleep(Duration::from_millis(50));
-        }
-        Err(format!("redis-server does not accept connections on port {port}").into())
+        wait_until_ready("redis-server", port, Duration::from_secs(5), || {
+            Ok(redis::Client::open(server.url())?.get_connection().is_ok())
+        })?;
+        Ok(server)
     }
 
     /// The URL of the server.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, rt, web};
-use cluster::{DrainOrder, ListenSpec, Pulse, Role, WorkerBoot};
+use cluster::{DrainOrder, Heartbeat, ListenSpec, Role, WorkerBoot};
 
 static DRAINING: AtomicBool = AtomicBool::new(false);
 
@@ -30,11 +30,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn serve(mut boot: WorkerBoot) -> Result<(), Box<dyn Error>> {
     let listener = boot.take_listener("http")?;
     let worker = boot.connect().await?;
-    let pulses = worker.clone();
+    let factory_worker = worker.clone();
     let app = move || {
-        App::new().app_data(web::Data::new(pulses.pulse())).route("/", web::get().to(greet))
+        App::new()
+            .app_data(web::Data::new(factory_worker.heartbeat()))
+            .route("/", web::get().to(greet))
     };
-    // One thread with a pulse, because the processes are the parallelism. No signals, because the
+    // One thread that serves, because the processes are the parallelism. No signals, because the
     // primary decides.
     let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
     let (handle, _serving) = (server.handle(), rt::spawn(server));
@@ -62,8 +64,8 @@ async fn drain(server: &ServerHandle, order: DrainOrder) {
     server.stop(true).await;
 }
 
-async fn greet(pulse: web::Data<Pulse>) -> HttpResponse {
-    pulse.count();
+async fn greet(heartbeat: web::Data<Heartbeat>) -> HttpResponse {
+    heartbeat.count();
     let mut answer = HttpResponse::Ok();
     if DRAINING.load(Ordering::Relaxed) {
         // The client then connects to another worker. With more routes, do this and the count in a

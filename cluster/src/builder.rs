@@ -47,6 +47,12 @@ impl Workers {
     }
 }
 
+impl From<NonZeroUsize> for Workers {
+    fn from(count: NonZeroUsize) -> Self {
+        Self::Exactly(count)
+    }
+}
+
 type Env = Box<dyn Fn(Slot) -> Vec<(OsString, OsString)> + Send + Sync>;
 type OpenForWorker = Box<dyn Fn(WorkerId) -> io::Result<OwnedFd> + Send + Sync>;
 type OpenForSuccessor = Box<dyn Fn() -> io::Result<OwnedFd> + Send + Sync>;
@@ -99,10 +105,10 @@ impl ClusterBuilder {
         }
     }
 
-    /// How many workers to keep. Default: [`Workers::Auto`].
+    /// How many workers to keep: a [`NonZeroUsize`], or [`Workers::Auto`], which is the default.
     #[must_use]
-    pub fn workers(mut self, workers: Workers) -> Self {
-        self.workers = workers;
+    pub fn workers(mut self, workers: impl Into<Workers>) -> Self {
+        self.workers = workers.into();
         self
     }
 
@@ -301,6 +307,7 @@ impl ClusterBuilder {
             ("drain.quiet", drain.quiet),
             ("drain.deadline", drain.deadline),
             ("drain.fast", drain.fast),
+            ("drain.lead", drain.lead),
             ("drain.orphan", drain.orphan),
             (
                 "heartbeat.dead_after",
@@ -374,27 +381,14 @@ mod tests {
         };
         for (field, change) in [
             ("readiness", (|b| b.readiness(Duration::MAX)) as fn(ClusterBuilder) -> ClusterBuilder),
-            ("drain.deadline", |b| {
-                b.drain(DrainPolicy { deadline: Duration::MAX, ..DrainPolicy::default() })
-            }),
-            ("drain.fast", |b| {
-                b.drain(DrainPolicy { fast: Duration::MAX, ..DrainPolicy::default() })
-            }),
-            ("drain.orphan", |b| {
-                b.drain(DrainPolicy { orphan: Duration::MAX, ..DrainPolicy::default() })
-            }),
+            ("drain.deadline", |b| b.drain(DrainPolicy::default().deadline(Duration::MAX))),
+            ("drain.fast", |b| b.drain(DrainPolicy::default().fast(Duration::MAX))),
+            ("drain.lead", |b| b.drain(DrainPolicy::default().lead(Duration::MAX))),
+            ("drain.orphan", |b| b.drain(DrainPolicy::default().orphan(Duration::MAX))),
             ("heartbeat.dead_after", |b| {
-                b.heartbeat(HeartbeatPolicy {
-                    dead_after: Duration::MAX,
-                    ..HeartbeatPolicy::default()
-                })
+                b.heartbeat(HeartbeatPolicy::default().dead_after(Duration::MAX))
             }),
-            ("recycle.max_age", |b| {
-                b.recycle(RecyclePolicy {
-                    max_age: Some(Duration::MAX),
-                    ..RecyclePolicy::default()
-                })
-            }),
+            ("recycle.max_age", |b| b.recycle(RecyclePolicy::default().max_age(Duration::MAX))),
         ] {
             assert!(check(change).unwrap_err().contains(&format!("{field} is")), "{field}");
         }

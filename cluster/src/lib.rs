@@ -20,10 +20,10 @@
 //!   ports. The old primary drains only when all workers of the new primary are ready. If the
 //!   upgrade fails before that, the old primary continues unchanged.
 //! - The primary kills and replaces a worker whose event loop is [blocked](HeartbeatPolicy) or
-//!   whose process is stopped. If each thread has a [pulse](Worker::pulse), the primary also
-//!   notices one blocked thread of several. Before a worker is ready, and while it drains, other
-//!   deadlines apply. If the primary itself was stopped, suspended or starved, it does not count
-//!   that time as silence.
+//!   whose process is stopped. If each thread has a [`Heartbeat`](Worker::heartbeat), the primary
+//!   also notices one blocked thread of several. Before a worker is ready, and while it drains,
+//!   other deadlines apply. If the primary itself was stopped, suspended or starved, it does not
+//!   count that time as silence.
 //! - The primary replaces a worker that reaches a limit of [`RecyclePolicy`], one worker at a time,
 //!   as in a reload.
 //! - A stop ends by its deadline. Idle workers do not delay it. The primary kills a stuck worker,
@@ -245,4 +245,4 @@ pub use primary::{ClusterHandle, Shutdown, Target};
 pub use role::{Role, role};
 pub use rustix::process::Signal;
 pub use wire::rpc::{Call, Requests};
-pub use worker::{Lagged, Messages, Pulse, Worker, WorkerBoot};
+pub use worker::{Heartbeat, Lagged, Messages, Worker, WorkerBoot};

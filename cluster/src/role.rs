@@ -27,7 +27,8 @@ pub enum Role {
 /// Call it once, first in `main`, before a runtime or any other thread exists. In a worker it
 /// removes the environment variable that marks the process as a worker, so that children of the
 /// worker do not become workers, and starts the thread that ends the process if the primary dies.
-/// In both roles it sets `FD_CLOEXEC` on all inherited descriptors but the standard streams.
+/// In both roles it sets `FD_CLOEXEC` on all inherited descriptors but the standard streams, and
+/// unblocks all signals that the parent of this process may have blocked.
 ///
 /// A descriptor without `FD_CLOEXEC` counts as inherited, because all Rust code opens descriptors
 /// with the flag. So before this call no code in the process may own a descriptor without it: for
@@ -44,6 +45,9 @@ pub fn role() -> Result<Role, BootError> {
         ClaimError::Threads(threads) => BootError::TooLate { threads },
         ClaimError::Proc(source) => BootError::Process { what: "the threads", source },
     })?;
+    thread
+        .unblock_signals()
+        .map_err(|source| BootError::Process { what: "the signal mask", source })?;
     let Some(text) = thread.take_var(WORKER_VARIABLE) else {
         let manifest = thread.take_var(SUCCESSOR_VARIABLE);
         let predecessor = manifest

@@ -5,12 +5,18 @@ use std::{
     fmt::Write as _,
     io::{self, Write as _},
     process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use cluster::{BootError, RunError, StartError, control::ControlError};
 use store_ipc::OwnerError;
 
 use crate::settings::SettingError;
+
+/// How long the program waits for the reader of standard error.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the program ends with an exit code other than 0.
 #[derive(Debug, thiserror::Error)]
@@ -59,13 +65,17 @@ impl AppError {
         let mut text = self.full_text();
         text.push('\n');
         // One write, unlike `eprintln!`, because several workers may report at the same time. If
-        // standard error is closed, the exit code still tells the result.
-        let _ = io::stderr().write_all(text.as_bytes());
+        // standard error is closed or not read, the exit code still tells the result.
+        let (written, wait) = mpsc::channel();
+        thread::spawn(move || {
+            let _ = written.send(io::stderr().write_all(text.as_bytes()));
+        });
+        let _ = wait.recv_timeout(REPORT_TIMEOUT);
         ExitCode::from(if matches!(self, Self::Setting(_)) { 2 } else { 1 })
     }
 
     /// The error and its sources in one line. A source is left out if the line already has its
-    /// text: the errors of `cluster` put "address already in use" before their advice.
+    /// text.
     fn full_text(&self) -> String {
         let mut text = format!("demo-server: {self}");
         let mut source = self.source();

@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod banner;
 mod body;
 mod connections;
 mod cookies;
 mod ctl;
+mod drain;
 mod error;
 mod handoff_secret;
 mod logging;

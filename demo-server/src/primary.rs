@@ -1,13 +1,7 @@
 //! The primary: the process that the operator starts. It opens the port, owns the sessions and
 //! supervises the workers.
 
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-    os::unix::net::UnixStream,
-    path::Path,
-    time::Duration,
-};
+use std::{io, os::unix::net::UnixStream, path::Path, time::Duration};
 
 use cluster::{
     ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, ListenSpec,
@@ -17,24 +11,14 @@ use session_core::{SweeperHandle, spawn_sweeper};
 use store_ipc::{HandoverError, OwnerError, OwnerHandle};
 
 use crate::{
+    banner::{self, KeyOrigin},
     connections::Connections,
     cookies, ctl,
     error::AppError,
     handoff_secret, logging,
     metrics::{self, MetricsServer},
     owner, runtime,
-    settings::{CookieMode, Settings, Store, Task, mask_passwords},
-};
-
-/// A killed worker is replaced at once. A slot whose workers keep crashing gets a new worker at
-/// most once a second.
-const RESTART: RestartPolicy = RestartPolicy {
-    base: Duration::from_millis(100),
-    factor: 2.0,
-    cap: Duration::from_secs(1),
-    jitter: 0.2,
-    stable_after: Duration::from_secs(3),
-    give_up: GiveUp { deaths: 100, window: Duration::from_mins(1) },
+    settings::{Invocation, Settings, Store},
 };
 
 /// Time between two purges of expired rows in a database. A session ends at its deadline; a purge
@@ -52,25 +36,40 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_mins(5);
 /// The name under which a primary passes the cookie key to its successor.
 const COOKIE_KEY: &str = "cookie-key";
 
-/// Runs the task of the command line.
+/// Does what the command line says.
 #[expect(
     clippy::print_stdout,
     reason = "the standard output of a command-line program is its interface"
 )]
 pub(crate) fn run(builder: ClusterBuilder) -> Result<(), AppError> {
-    match Task::from_process()? {
-        Task::PrintConfig(text) => print!("{text}"),
-        Task::Ctl(arguments) => ctl::run(&arguments)?,
-        Task::Owner(settings) => {
-            logging::init(settings.log);
+    match Invocation::from_process()? {
+        Invocation::PrintConfig(text) => print!("{text}"),
+        Invocation::Ctl(arguments) => ctl::run(&arguments)?,
+        Invocation::Owner(settings) => {
+            let _log = logging::init(settings.log);
             owner::run(&settings)?;
         }
-        Task::Serve(settings) => {
-            logging::init(settings.log);
+        Invocation::Serve(settings) => {
+            let _log = logging::init(settings.log);
+            for variable in Settings::unknown_variables() {
+                tracing::warn!(variable, "ignored a variable that is not a setting; see --help");
+            }
             runtime::build()?.block_on(serve(builder, settings))?;
         }
     }
     Ok(())
+}
+
+/// A killed worker is replaced at once. A slot whose workers keep crashing gets a new worker at
+/// most once a second.
+fn restart_policy() -> RestartPolicy {
+    RestartPolicy::default()
+        .base(Duration::from_millis(100))
+        .factor(2.0)
+        .cap(Duration::from_secs(1))
+        .jitter(0.2)
+        .stable_after(Duration::from_secs(3))
+        .give_up(GiveUp::default().deaths(100).window(Duration::from_mins(1)))
 }
 
 async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), AppError> {
@@ -94,12 +93,13 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Ap
         // The arguments of this process can contain a key or a password, and other users can see
         // arguments. Workers get the settings over a private channel instead.
         .worker_args(["worker"])
-        .drain(DrainPolicy {
-            deadline: settings.drain,
-            quiet: DrainPolicy::default().quiet.min(settings.drain / 4),
-            ..DrainPolicy::default()
-        })
-        .restart(RESTART);
+        .drain(
+            DrainPolicy::default()
+                .deadline(settings.drain)
+                .lead(settings.lead)
+                .quiet(DrainPolicy::default().quiet.min(settings.drain / 4)),
+        )
+        .restart(restart_policy());
     if let Some(path) = &settings.control {
         builder = builder.control(path);
     }
@@ -133,7 +133,7 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Ap
         cluster.shutdown(Shutdown::Fast).await;
         return Err(error);
     }
-    print_banner(&settings, &cluster, metrics_address, key_origin);
+    banner::print(&settings, &cluster, metrics_address, key_origin);
     let log_events = async {
         while let Some(event) = events.next().await {
             log_event(&event);
@@ -259,59 +259,6 @@ async fn wait_for_workers(
             }
         }
     }
-}
-
-/// Where the key that signs cookies comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum KeyOrigin {
-    Settings,
-    /// This primary or one of its predecessors generated it.
-    Random,
-}
-
-/// Prints the address, the main settings and two commands to try.
-fn print_banner(
-    settings: &Settings,
-    cluster: &ClusterHandle,
-    metrics_address: Option<SocketAddr>,
-    key_origin: KeyOrigin,
-) {
-    let address = cluster.addresses().get("http").copied().unwrap_or(settings.listen);
-    let store = match &settings.store {
-        Store::Primary => {
-            "ipc: this process keeps the sessions; workers use them over inherited sockets"
-                .to_owned()
-        }
-        Store::Url(url) => mask_passwords(url).split('?').next().unwrap_or_default().to_owned(),
-    };
-    let cookie = match settings.cookie {
-        CookieMode::Secure => "__Host-id, https only",
-        CookieMode::Development => "id, plain http: only for development",
-    };
-    let workers = cluster.workers();
-    let pids: Vec<_> = workers.iter().map(|worker| worker.pid.to_string()).collect();
-    let mut lines = vec![
-        format!("listening on http://{address}"),
-        format!("  store    {store}"),
-        format!("  workers  {} (pid {})", workers.len(), pids.join(", ")),
-        format!("  cookie   {cookie}"),
-    ];
-    lines.extend(
-        settings
-            .control
-            .as_ref()
-            .map(|path| format!("  control  demo-server ctl status --control {}", path.display())),
-    );
-    lines.extend(metrics_address.map(|address| format!("  metrics  http://{address}/metrics")));
-    if key_origin == KeyOrigin::Random {
-        let remedy = "set DEMO_COOKIE_KEY=$(openssl rand -base64 48) to keep them valid";
-        lines.push(format!("  key      random: a restart makes all cookies invalid; {remedy}"));
-    }
-    lines.push(format!("try\n  curl -c jar -b jar http://{address}/"));
-    lines.push(format!("  curl -c jar -b jar -d '{{\"user\":\"bob\"}}' http://{address}/login\n"));
-    // One write, so that the text is not mixed with that of another process. The server also works
-    // if standard output is closed.
-    let _ = io::stdout().write_all(lines.join("\n").as_bytes());
 }
 
 /// Logs an event of the cluster.

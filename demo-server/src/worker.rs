@@ -1,25 +1,18 @@
 //! A worker process: it serves requests until the primary tells it to stop.
 
-use std::{
-    os::unix::net::UnixStream,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{os::unix::net::UnixStream, sync::Arc};
 
-use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, rt::System};
-use cluster::{DrainOrder, WorkerBoot};
+use actix_web::{App, HttpServer, middleware::from_fn, rt::System};
+use cluster::WorkerBoot;
 use session_actix::{CrossOriginGuard, SessionMiddleware};
 use session_core::SessionStore;
 use store_ipc::{Config, IpcStore};
-use tokio::time::error::Elapsed;
 
 use crate::{
     audit::AuditTrail,
     connections::Connections,
     cookies,
+    drain::{DrainState, drain},
     error::AppError,
     logging,
     metrics::{self, Reporter},
@@ -37,7 +30,7 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), AppError> {
     let inherited = boot.take_fd("sessions").ok();
     let worker = boot.connect().await?;
     let settings = Settings::from_bytes(worker.settings())?;
-    logging::init(settings.log);
+    let _log = logging::init(settings.log);
     let reporter = Reporter::start(&settings, &worker)?;
 
     let store: Arc<dyn SessionStore> = if let Some(url) = settings.store_url() {
@@ -60,19 +53,20 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), AppError> {
     let guard = CrossOriginGuard::builder()
         .trusted_proxies(settings.trusted_proxies.iter().copied())
         .build()?;
-    let draining = Arc::new(AtomicBool::new(false));
+    let drain_state = Arc::new(DrainState::default());
     let name = format!("{}/{}", worker.id(), std::process::id());
     let connections = Connections::new(&settings)?;
-    let state = AppState::new(store, &name, Arc::clone(&draining), &settings, connections.clone());
+    let state =
+        AppState::new(store, &name, Arc::clone(&drain_state), &settings, connections.clone());
 
     let address =
         listener.local_addr().map_err(AppError::io("cannot read the address of the port"))?;
-    let heartbeats = worker.clone();
+    let factory_worker = worker.clone();
     // actix calls it once on each serving thread.
     let app = move || {
-        let (outer_state, pulse) = (state.clone(), heartbeats.pulse());
+        let (outer_state, heartbeat) = (state.clone(), factory_worker.heartbeat());
         let outer = from_fn(move |request, next| {
-            pulse.count();
+            heartbeat.count();
             outer_state.clone().handle(request, next)
         });
         App::new()
@@ -94,16 +88,8 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), AppError> {
     let serving = actix_web::rt::spawn(server);
     worker.listening("http", address).await?;
     worker.ready().await?;
-    let mut order = worker.drain_requested().await;
-    draining.store(true, Ordering::Relaxed);
-    // A newer order can have a shorter deadline, so it replaces the current one at once.
-    let drained = loop {
-        tracing::debug!(worker = %worker.id(), ?order, "draining");
-        tokio::select! {
-            drained = drain(&handle, order) => break drained,
-            newer = worker.order_changed(order) => order = newer,
-        }
-    };
+    let order = worker.drain_requested().await;
+    let drained = drain(&worker, &handle, &drain_state, order).await;
     if drained.is_err() {
         tracing::warn!(
             worker = %worker.id(),
@@ -122,26 +108,4 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), AppError> {
             Err(AppError::Io { what: "the server failed", source: std::io::Error::other(panic) })
         }
     }
-}
-
-/// Stops the server without dropping an accepted request. Returns an error if the deadline passes
-/// before all requests have ended.
-///
-/// From now on each response closes its connection. First the server accepts the connections that
-/// wait in the kernel's queue, for `order.accept`. Then it stops accepting and waits `order.quiet`:
-/// on its stop, actix drops accepted connections whose first request has not begun.
-async fn drain(server: &ServerHandle, order: DrainOrder) -> Result<(), Elapsed> {
-    if !order.accept.is_zero() {
-        // An earlier order for this worker alone may have paused the server.
-        server.resume().await;
-        actix_web::rt::time::sleep(order.accept).await;
-    }
-    server.pause().await;
-    actix_web::rt::time::sleep(order.quiet).await;
-    // The rest of the deadline, less 200 ms for the end of the process.
-    let rest = order
-        .deadline
-        .saturating_sub(order.accept + order.quiet)
-        .saturating_sub(Duration::from_millis(200));
-    actix_web::rt::time::timeout(rest, server.stop(true)).await
 }

@@ -97,7 +97,7 @@ fn model(alone: &[CookieCodec], headers: &[&[u8]]) -> Vec<VerifiedCookie> {
                 _ if at == 0 => SignedBy::Current,
                 _ => SignedBy::Older,
             };
-            if found.len() < VerifiedCookies::MOST && found.iter().all(|cookie| cookie.id != id) {
+            if found.len() < VerifiedCookies::MAX && found.iter().all(|cookie| cookie.id != id) {
                 found.push(VerifiedCookie { id, signed_by });
             }
         }

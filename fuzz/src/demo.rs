@@ -26,22 +26,22 @@ pub(crate) fn check(bytes: &[u8]) {
     let mut given = vec![OsString::from("demo-server")];
     given.extend(arguments.lines().map(OsString::from));
     given.extend(path.iter().flat_map(|path| ["--config".into(), path.into()]));
-    let task = settings::Task::from_arguments(given);
+    let invocation = settings::Invocation::from_arguments(given);
     if let Some(path) = path {
         let _ = fs::remove_file(path);
     }
-    let output = match task {
+    let output = match invocation {
         // The errors of clap quote the command line, for the user who has written it.
         Err(_) => return,
         Ok(Err(error)) => format!("{error} {error:?}"),
-        Ok(Ok(settings::Task::PrintConfig(shown))) => {
+        Ok(Ok(settings::Invocation::PrintConfig(shown))) => {
             assert!(
                 shown.parse::<toml::Table>().is_ok(),
                 "the printed settings are not a valid file: {shown}"
             );
             shown
         }
-        Ok(Ok(task)) => format!("{task:?}"),
+        Ok(Ok(invocation)) => format!("{invocation:?}"),
     };
     let secrets_in_place =
         arguments.lines().chain(file.lines()).filter(|line| line.contains(SECRET)).all(is_secret);

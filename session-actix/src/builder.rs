@@ -9,12 +9,12 @@ use session_core::{
     cookie::{CookieCodec, CookieConfig, CookieError, Key, KeyRing},
 };
 
-use crate::Error;
+use crate::{Error, scheme::TrustedProxies};
 
 /// Middleware that gives every request of an application its session.
 ///
-/// A clone shares the store. Build one outside the closure that `HttpServer::new` takes, and clone
-/// it inside.
+/// A clone shares the store. Build the middleware outside the closure that `HttpServer::new` takes,
+/// and clone it inside the closure.
 ///
 /// # Examples
 /// ```
@@ -32,11 +32,11 @@ pub struct SessionMiddleware {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What all requests share.
+/// The settings that all requests share.
 pub(crate) struct Shared {
     pub(crate) context: Arc<SessionContext>,
     pub(crate) codec: CookieCodec,
-    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) error_response: Option<ErrorResponse>,
     pub(crate) panics: Panics,
 }
@@ -47,7 +47,7 @@ pub(crate) type ErrorResponse = Arc<dyn Fn(&Error) -> HttpResponse<BoxBody> + Se
 /// What happens when a handler panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Panics {
-    /// The panic goes on to actix, which closes the connection.
+    /// The panic reaches actix, which closes the connection.
     Propagate,
     /// The client gets a 500.
     Catch,
@@ -65,11 +65,12 @@ impl fmt::Debug for Shared {
 }
 
 impl SessionMiddleware {
-    /// Sessions in `store`, in cookies that `signing` protects.
+    /// A builder of a middleware that keeps its sessions in `store` and protects its cookies with
+    /// `signing`.
     ///
-    /// `signing` is a [`Key`](session_core::cookie::Key), a [`KeyRing`] while the key changes, or
-    /// [`CookieSigning::Unsigned`]. `store` is a store, or an `Arc` of one. The cookie is
-    /// `__Host-id`, for https only, until the builder says otherwise.
+    /// `store` is a store, or an `Arc` of one. `signing` is a [`Key`](session_core::cookie::Key), a
+    /// [`KeyRing`] while the key changes, or [`CookieSigning::Unsigned`]. By default the cookie has
+    /// the name `__Host-id` and is https-only.
     pub fn builder(
         store: impl SessionStore + 'static,
         signing: impl Into<CookieSigning>,
@@ -80,13 +81,13 @@ impl SessionMiddleware {
             cookie: CookieConfig::default(),
             policy: Policy::default(),
             events: None,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: TrustedProxies::default(),
             error_response: None,
             panics: Panics::Propagate,
         }
     }
 
-    /// The store, for what happens outside a request: readiness probes, administration, purges.
+    /// The store, for calls outside a request: readiness probes, administration, purges.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn SessionStore> {
         self.shared.context.store()
@@ -107,16 +108,16 @@ pub struct SessionMiddlewareBuilder {
     cookie: CookieConfig,
     policy: Policy,
     events: Option<Arc<dyn SessionEvents>>,
-    trusted_proxies: Vec<IpNet>,
+    trusted_proxies: TrustedProxies,
     error_response: Option<ErrorResponse>,
     panics: Panics,
 }
 
-/// How the cookie's value is protected.
+/// How the value of the cookie is protected.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CookieSigning {
-    /// The first key signs, and every key verifies.
+    /// The cookie is signed. The first key signs, and every key verifies.
     Keys(KeyRing),
     /// The cookie is not signed. An id cannot be guessed, but each made-up cookie costs a store
     /// call, and the rules for superseded ids do not apply ([`CookieCodec::unsigned`]).
@@ -136,48 +137,63 @@ impl From<KeyRing> for CookieSigning {
 }
 
 impl SessionMiddlewareBuilder {
-    /// The cookie's name and attributes. [`CookieConfig::default`] until then.
+    /// Sets the name and attributes of the cookie. [`CookieConfig::default`] by default.
     pub fn cookie(mut self, config: CookieConfig) -> Self {
         self.cookie = config;
         self
     }
 
-    /// A cookie for plain http on the developer's own machine: the name `id`, without `Secure`.
-    /// Short for `cookie(CookieConfig::development())`. Never use it for a site that others reach.
+    /// Sets a cookie for plain http on your own machine: the name `id`, without `Secure`. The same
+    /// as `cookie(CookieConfig::development())`. Never use it for a site that other machines can
+    /// reach.
     pub fn development(self) -> Self {
         self.cookie(CookieConfig::development())
     }
 
-    /// The timeouts and switches of every session. [`Policy::default`] until then.
+    /// Sets the timeouts of every session, and the reactions to ended sessions and failed requests.
+    /// [`Policy::default`] by default.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Receives what happens to sessions: an audit trail.
+    /// Sets the receiver of the events of sessions, for example an audit trail.
     pub fn events(mut self, events: impl SessionEvents + 'static) -> Self {
         self.events = Some(Arc::new(events));
         self
     }
 
-    /// The TLS proxies in front of the application. `X-Forwarded-Proto: https` counts if the
-    /// connection comes from one of these addresses, and from no other. None by default.
+    /// Sets the addresses of the proxies in front of the application. The middleware uses the
+    /// headers `X-Forwarded-Proto` and `Forwarded` only of connections from these addresses. None
+    /// by default.
     ///
-    /// A proxy must replace the header that clients send. Of several values the last one counts,
-    /// which the nearest proxy wrote.
+    /// Each proxy must replace the header that its client sent, or append to it. Behind several
+    /// proxies, name all of them: the middleware uses the value of the first one, see
+    /// [`ForwardedHeaders::scheme`](session_core::forwarded::ForwardedHeaders::scheme).
     pub fn trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
-        self.trusted_proxies = proxies.into_iter().collect();
+        self.trusted_proxies.networks = proxies.into_iter().collect();
         self
     }
 
-    /// Makes the response for every [`Error`] of this crate, for example as JSON: errors that
-    /// handlers return, commits that fail, and panics if they are caught.
+    /// Trusts every client that connects over a Unix-domain socket as a proxy. Such a client has no
+    /// address that [`trusted_proxies`](Self::trusted_proxies) could name.
     ///
-    /// The response gets the session's headers, `Cache-Control: no-store` and, with status 503,
-    /// `Retry-After`, where the closure sets none. Without this option the client receives the
-    /// plain text of the error's [`error_response`](actix_web::ResponseError::error_response).
+    /// Protect the socket by the rights of its folder: every process that can connect can claim
+    /// that its client uses https.
+    pub fn trusted_unix_proxy(mut self) -> Self {
+        self.trusted_proxies.unix_sockets = true;
+        self
+    }
+
+    /// Sets the function that makes the response for every [`Error`] of this crate, for example as
+    /// JSON: errors that handlers return, commits that fail, and panics if they are caught.
     ///
-    /// The errors of a route outside this middleware do not reach it.
+    /// The middleware adds `Cache-Control: no-store` and, with status 503, `Retry-After`, unless
+    /// the function sets them. If the request used the session, the middleware also adds the
+    /// headers of the session. Without this option the client receives the plain text of the
+    /// error's [`error_response`](actix_web::ResponseError::error_response).
+    ///
+    /// The function does not get the errors of routes outside this middleware.
     pub fn error_response<R>(mut self, respond: R) -> Self
     where
         R: Fn(&Error) -> HttpResponse<BoxBody> + Send + Sync + 'static,
@@ -186,9 +202,11 @@ impl SessionMiddlewareBuilder {
         self
     }
 
-    /// Turns a panic of a handler into a 500. Without this option actix closes the connection. The
-    /// changes that the request recorded are dropped in both cases
-    /// ([`OnServerError`](session_core::OnServerError)).
+    /// Turns a panic of a handler into a 500. Without this option actix closes the connection.
+    ///
+    /// In both cases the changes that the request recorded are dropped. Only with
+    /// [`OnServerError::KeepChanges`](session_core::OnServerError::KeepChanges) the changes before
+    /// a caught panic are committed.
     pub fn catch_panics(mut self) -> Self {
         self.panics = Panics::Catch;
         self
@@ -201,10 +219,13 @@ impl SessionMiddlewareBuilder {
     /// session could live under the policy.
     pub fn build(self) -> Result<SessionMiddleware, BuildError> {
         for (name, timeout) in [
-            ("idle_timeout", self.policy.idle_timeout),
-            ("absolute_timeout", self.policy.absolute_timeout),
+            ("idle_timeout", Some(self.policy.idle_timeout)),
+            ("anonymous_idle_timeout", self.policy.anonymous_idle_timeout),
+            ("absolute_timeout", Some(self.policy.absolute_timeout)),
         ] {
-            if timeout < Duration::from_millis(1) {
+            if let Some(timeout) = timeout
+                && timeout < Duration::from_millis(1)
+            {
                 return Err(BuildError::Timeout { name, timeout });
             }
         }
@@ -237,15 +258,15 @@ impl fmt::Debug for SessionMiddlewareBuilder {
     }
 }
 
-/// Why a [`SessionMiddleware`] cannot be built.
+/// The reason why a [`SessionMiddleware`] cannot be built.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// Browsers would refuse the cookie.
     #[error(transparent)]
     Cookie(#[from] CookieError),
-    /// A timeout of the policy leaves no time to live.
-    #[error("Policy::{name} is {timeout:?}: use a positive time")]
+    /// A timeout of the policy is shorter than a millisecond.
+    #[error("Policy::{name} is {timeout:?}: use at least 1 ms")]
     Timeout {
         /// The field of [`Policy`].
         name: &'static str,
@@ -254,15 +275,15 @@ pub enum BuildError {
     },
 }
 
-/// The text of `Display`, because `main` prints errors with `Debug`.
+/// Shows the text of `Display`, because `main` prints errors with `Debug`.
 impl fmt::Debug for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// Shares the store. A store that is shared already gets no second layer, because each layer costs
-/// an allocation in every call.
+/// Shares the store. An `Arc<dyn SessionStore>` gets no second layer, because each layer costs an
+/// allocation in every call.
 fn shared(store: impl SessionStore + 'static) -> Arc<dyn SessionStore> {
     match (&store as &dyn Any).downcast_ref::<Arc<dyn SessionStore>>() {
         Some(shared) => Arc::clone(shared),
@@ -289,9 +310,14 @@ mod tests {
         let builder = || SessionMiddleware::builder(MemoryStore::new(), Key::random().unwrap());
         let policy = Policy::default().idle_timeout(Duration::ZERO);
         let error = builder().policy(policy).build().unwrap_err();
-        assert_eq!(format!("{error:?}"), "Policy::idle_timeout is 0ns: use a positive time");
+        assert_eq!(format!("{error:?}"), "Policy::idle_timeout is 0ns: use at least 1 ms");
         let policy = Policy::default().absolute_timeout(Duration::ZERO);
         assert!(matches!(builder().policy(policy).build(), Err(BuildError::Timeout { .. })));
+        let policy = Policy::default().anonymous_idle_timeout(Duration::ZERO);
+        let error = builder().policy(policy).build().unwrap_err();
+        assert_eq!(error.to_string(), "Policy::anonymous_idle_timeout is 0ns: use at least 1 ms");
+        let policy = Policy::default().anonymous_idle_timeout(Duration::from_millis(1));
+        builder().policy(policy).build().unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The errors of this crate, and the response of each.
 
-use std::{error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -12,23 +12,27 @@ use actix_web::{
 };
 use session_core::{InvalidPrincipal, InvalidShortText, Rejection, SessionError, StoreError};
 
-/// Why a session call, or a request that used a session, failed.
+/// The reason why a call of a session, or a request that used a session, failed.
 ///
-/// A handler returns it, or converts it with `?` into an [`actix_web::Error`]. The client sees a
-/// status and a fixed sentence for it. The middleware logs the causes. Neither holds an id, a value
+/// A handler returns it, or converts it with `?` into an [`actix_web::Error`]. The client receives
+/// a status and a fixed sentence. The middleware logs the causes. Neither contains an id, a value
 /// or a password.
+///
+/// If an error type of the application wraps it, its `error_response` should use
+/// [`complete`](Self::complete): then the middleware logs the causes too.
 ///
 /// | cause | status |
 /// |---|---|
 /// | the store does not answer, or is full | 503, with `Retry-After` |
 /// | the session ended or got a new id meanwhile, or too many requests changed it | 409 |
-/// | too much data | 413 |
-/// | a bad name of a value or a user, or adding to a value that is not an integer | 400 |
-/// | an https-only cookie on plain http | 403 |
-/// | everything else | 500 |
+/// | the data of the session exceeds the limit | 413 |
+/// | the name of a value or a user, a label or an `acr` is not valid | 400 |
+/// | `add` to a value that is not an integer, or with a sum outside `i64` | 400 |
+/// | a change of the session over plain http, if the cookie is https-only | 403 |
+/// | any other cause | 500 |
 ///
-/// [`SessionMiddlewareBuilder::error_response`](crate::SessionMiddlewareBuilder::error_response)
-/// replaces the text by a response of the application's own, such as JSON.
+/// With [`SessionMiddlewareBuilder::error_response`](crate::SessionMiddlewareBuilder::error_response)
+/// the application makes the response, for example as JSON.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -41,7 +45,7 @@ pub enum Error {
     /// A label or an authentication strength is not valid.
     #[error(transparent)]
     ShortText(#[from] InvalidShortText),
-    /// The handler panicked. Only with
+    /// The handler panicked. This error occurs only with
     /// [`catch_panics`](crate::SessionMiddlewareBuilder::catch_panics).
     #[error("the request handler panicked")]
     Panic,
@@ -56,7 +60,8 @@ impl From<StoreError> for Error {
     }
 }
 
-/// The text of `Display` with all causes, because `main` and logs often print errors with `Debug`.
+/// Shows the text of `Display` with all causes, because `main` and logs often print errors with
+/// `Debug`.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
@@ -97,30 +102,55 @@ impl ResponseError for Error {
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let status = self.status_code();
-        let text = match (status, self) {
+        let text = format!("{}\n", self.client_text());
+        let mut response = HttpResponse::with_body(status, BoxBody::new(text));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        self.complete(response)
+    }
+}
+
+impl Error {
+    /// Makes `response` complete as the response to this error: adds `Cache-Control: no-store` and,
+    /// with status 503, `Retry-After`, unless they are set, and lets the middleware log the causes.
+    ///
+    /// Call it in the `error_response` of an error type that wraps this error. The response of
+    /// [`error_response`](crate::SessionMiddlewareBuilder::error_response) of the builder is
+    /// completed by the middleware.
+    #[must_use]
+    pub fn complete(&self, mut response: HttpResponse) -> HttpResponse {
+        add_error_headers(response.status(), response.headers_mut());
+        response.extensions_mut().insert(LogEntry::of(self));
+        response
+    }
+
+    /// A sentence for the client. The text of `Display` is for the log: it can name the store and
+    /// its settings.
+    #[must_use]
+    pub fn client_text(&self) -> Cow<'static, str> {
+        let text = match (self.status_code(), self) {
             (StatusCode::SERVICE_UNAVAILABLE, _) => {
-                "the session cannot be reached right now; try again\n"
+                "the session cannot be reached right now; try again"
             }
             (StatusCode::CONFLICT, Self::Session(SessionError::Gone)) => {
-                "the session has ended; sign in again\n"
+                "the session has ended; sign in again"
             }
             (StatusCode::CONFLICT, Self::Session(SessionError::Superseded)) => {
-                "another request renewed the session's id; send this one again\n"
+                "another request renewed the session's id; send this one again"
             }
             (StatusCode::CONFLICT, _) => {
-                "the session changed while the request was being served; send it again\n"
+                "the session changed while the request was being served; send it again"
             }
-            // The text has the two sizes, which the client knows, and the remedy.
-            (StatusCode::PAYLOAD_TOO_LARGE, _) => &format!("{self}; this change is not saved\n"),
-            (StatusCode::BAD_REQUEST, _) => "the session cannot store this\n",
-            (StatusCode::FORBIDDEN, _) => "sessions need https here\n",
-            _ => "the request failed\n",
+            // The text contains the two sizes, which the client knows, and the remedy.
+            (StatusCode::PAYLOAD_TOO_LARGE, _) => {
+                return format!("{self}; this change is not saved").into();
+            }
+            (StatusCode::BAD_REQUEST, _) => "the session cannot store this",
+            (StatusCode::FORBIDDEN, _) => "sessions need https here",
+            _ => "the request failed",
         };
-        let mut response = HttpResponse::with_body(status, BoxBody::new(text.to_owned()));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        add_error_headers(status, headers);
-        response
+        text.into()
     }
 }
 
@@ -134,14 +164,34 @@ pub(crate) fn add_error_headers(status: StatusCode, headers: &mut HeaderMap) {
     }
 }
 
-/// Logs an error with all its causes, once for each request.
-pub(crate) fn log(error: &Error) {
-    let status = error.status_code();
-    // Plain http where https was expected is a fault of the proxy or of the configuration, so the
-    // operator has to see it.
-    if status.is_server_error() || matches!(error, Error::Session(SessionError::PlainHttp)) {
-        tracing::warn!(status = status.as_u16(), error = ?error, "session call failed");
-    } else {
-        tracing::debug!(status = status.as_u16(), error = ?error, "session call refused");
+/// What the middleware logs about an error: the error with all its causes.
+///
+/// It travels in the extensions of the error's response. So the middleware also finds it if the
+/// application wraps the error in its own error type, which returns this response.
+#[derive(Debug)]
+pub(crate) struct LogEntry {
+    status: StatusCode,
+    concerns_operator: bool,
+    text: String,
+}
+
+impl LogEntry {
+    pub(crate) fn of(error: &Error) -> Self {
+        let status = error.status_code();
+        // Plain http where https was expected is a fault of the proxy or of the configuration, so
+        // the operator has to see it.
+        let concerns_operator =
+            status.is_server_error() || matches!(error, Error::Session(SessionError::PlainHttp));
+        Self { status, concerns_operator, text: format!("{error:?}") }
+    }
+
+    /// Call it once for each request.
+    pub(crate) fn log(&self) {
+        let (status, error) = (self.status.as_u16(), &self.text);
+        if self.concerns_operator {
+            tracing::warn!(status, error, "session call failed");
+        } else {
+            tracing::debug!(status, error, "session call refused");
+        }
     }
 }

@@ -32,8 +32,8 @@
 //!
 //! If the commit fails, the middleware replaces the response. The new response is 409 if the
 //! session ended meanwhile ([`OnSessionEnded`] can change that), and 503 if the store does not
-//! answer. It does not change the cookie. [`SessionMiddlewareBuilder::error_response`] sets the
-//! body of these responses.
+//! answer. A failed commit does not change the cookie.
+//! [`SessionMiddlewareBuilder::error_response`] makes the body of these responses.
 //!
 //! The [`guide`] describes sign-in, "remember me", device lists, timeouts, several servers,
 //! upgrades, requests of other sites, proxies, errors and tests.
@@ -59,12 +59,15 @@ pub use middleware::{SessionFuture, SessionService};
 pub use origin::{CrossOriginGuard, CrossOriginGuardBuilder, CrossOriginService};
 pub use session::{Session, SessionExt};
 
+pub use ipnet::IpNet;
 pub use session_core::{
-    self, Device, EndCause, EventOutcome, Handle, InvalidName, InvalidPrincipal, InvalidShortText,
-    Json, Liveness, ManualClock, MemoryStore, MemoryStoreBuilder, Name, OnServerError,
-    OnSessionEnded, OnSupersededId, Persistence, Policy, Principal, Rejection, SessionError,
-    SessionEvent, SessionEvents, SessionStore, ShortText, SignIn, StoreError, StreamEnd,
-    SweeperHandle, cookie, observe, spawn_sweeper,
+    self, Device, EndCause, EntropyError, EventOutcome, Handle, InvalidName, InvalidPrincipal,
+    InvalidShortText, Json, JsonError, Limits, Liveness, ManualClock, MemoryStore,
+    MemoryStoreBuilder, Name, OnServerError, OnSessionEnded, OnSupersededId, Persistence, Policy,
+    Principal, Rejection, SessionError, SessionEvent, SessionEvents, SessionStore, ShortText,
+    SignIn, StoreError, StreamEnd, SweeperHandle, cookie, observe,
+    origin::{CrossOriginRejection, InvalidOrigin},
+    spawn_sweeper,
 };
 
 /// The examples of the two README files, so that the tests compile them.

@@ -81,8 +81,8 @@ pin_project! {
         step: Step<F, B>,
     }
 
-    // The response head is on its way, or the client is gone. From now on no cookie can reach the
-    // browser, also if a task still holds the session.
+    // The response head has been sent, or the client has disconnected. From now on no cookie can
+    // reach the browser, even if a task still holds the session.
     impl<F, B> PinnedDrop for SessionFuture<F, B> {
         fn drop(this: Pin<&mut Self>) {
             this.project().session.seal();
@@ -93,11 +93,11 @@ pin_project! {
 pin_project! {
     #[project = StepProjection]
     enum Step<F, B> {
-        /// The application makes its response.
+        /// The application handles the request.
         Handling { #[pin] handling: F },
-        /// The response is made, and the session is being committed.
+        /// The application has returned, and the session is being committed.
         Committing { committing: LocalBoxFuture<'static, Result<ServiceResponse<EitherBody<B>>, ActixError>> },
-        /// The application panicked before it had a future.
+        /// The application panicked before it returned a future.
         Panicked { error: Option<ActixError> },
     }
 }
@@ -158,8 +158,8 @@ impl<F, B> fmt::Debug for SessionFuture<F, B> {
 fn guarded<T>(panics: Panics, run: impl FnOnce() -> T) -> Result<T, ActixError> {
     match panics {
         Panics::Propagate => Ok(run()),
-        // The panic's message is on standard error already. It can hold anything, so it is not
-        // repeated here.
+        // The panic hook has printed the message already. The message can contain a secret, so the
+        // error does not contain it.
         Panics::Catch => catch_unwind(AssertUnwindSafe(run)).map_err(|_| Error::Panic.into()),
     }
 }

@@ -1,6 +1,10 @@
-//! The middleware that refuses state-changing requests of other origins.
+//! The middleware that rejects state-changing requests from pages of other origins.
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error as ActixError, HttpResponse,
@@ -18,15 +22,15 @@ use session_core::origin::{
     InvalidOrigin,
 };
 
-use crate::scheme::scheme;
+use crate::scheme::{TrustedProxies, scheme};
 
-/// Middleware that refuses state-changing requests that a page of another origin caused.
+/// Middleware that rejects state-changing requests that a page of another origin caused.
 ///
-/// [`CrossOriginPolicy`] has the rules. The guard answers a refused request with 403 and
-/// `Cache-Control: no-store`, before the handler runs and before a session is loaded. It needs no
-/// token in a form and no [`SessionMiddleware`](crate::SessionMiddleware).
+/// [`CrossOriginPolicy`] describes the rules. The guard answers a rejected request with 403 and
+/// `Cache-Control: no-store`, before the handler runs and before a session is loaded. Forms need no
+/// token. The guard also works without a [`SessionMiddleware`](crate::SessionMiddleware).
 ///
-/// Wrap the whole application with it, so that it covers every route, also those that open a
+/// Wrap the whole application with it, so that it covers every route, including those that open a
 /// WebSocket.
 ///
 /// # Examples
@@ -64,11 +68,23 @@ pub struct CrossOriginGuard {
 #[derive(Debug)]
 struct Rules {
     policy: CrossOriginPolicy,
-    trusted_proxies: Vec<IpNet>,
+    trusted_proxies: TrustedProxies,
+    respond: Option<RefusalResponse>,
+    last_warning: Mutex<Option<Instant>>,
+}
+
+/// Makes the response to a refused request.
+#[derive(Clone)]
+struct RefusalResponse(Arc<dyn Fn(&CrossOriginRejection) -> HttpResponse + Send + Sync>);
+
+impl fmt::Debug for RefusalResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefusalResponse")
+    }
 }
 
 impl CrossOriginGuard {
-    /// A guard that trusts no other origin and no proxy, until the builder names some.
+    /// A builder of a guard. By default the guard trusts no other origin and no proxy.
     #[must_use]
     pub fn builder() -> CrossOriginGuardBuilder {
         CrossOriginGuardBuilder::default()
@@ -79,38 +95,65 @@ impl CrossOriginGuard {
 #[derive(Debug, Clone, Default)]
 pub struct CrossOriginGuardBuilder {
     policy: CrossOriginPolicyBuilder,
-    trusted_proxies: Vec<IpNet>,
+    trusted_proxies: TrustedProxies,
+    respond: Option<RefusalResponse>,
 }
 
 impl CrossOriginGuardBuilder {
-    /// Lets pages of one more origin cause state-changing requests, such as
-    /// `https://app.example.com`. Can be called several times.
+    /// Allows pages of one more origin, such as `https://app.example.com`, to cause state-changing
+    /// requests. Can be called several times.
     ///
-    /// Its form is that of [`CrossOriginPolicyBuilder::trusted_origin`].
+    /// [`CrossOriginPolicyBuilder::trusted_origin`] describes the form of `origin`.
     #[must_use]
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
         self.policy = self.policy.trusted_origin(origin);
         self
     }
 
-    /// The TLS proxies in front of the application, the same as in
-    /// [`SessionMiddlewareBuilder::trusted_proxies`](crate::SessionMiddlewareBuilder::trusted_proxies). None by
-    /// default.
+    /// Sets the addresses of the TLS proxies in front of the application, as
+    /// [`SessionMiddlewareBuilder::trusted_proxies`](crate::SessionMiddlewareBuilder::trusted_proxies)
+    /// does. None by default.
     ///
-    /// Their `X-Forwarded-Proto` is the scheme that the browser requested. Without it the scheme of
-    /// `Origin` does not count, unless the application itself speaks TLS.
+    /// The guard compares the scheme of `Origin` with the scheme that the browser requested. It
+    /// knows that scheme from the `X-Forwarded-Proto` of these proxies, or if the application
+    /// itself uses TLS. Otherwise it compares only host and port.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
-        self.trusted_proxies = proxies.into_iter().collect();
+        self.trusted_proxies.networks = proxies.into_iter().collect();
+        self
+    }
+
+    /// Trusts every client that connects over a Unix-domain socket as a proxy, as
+    /// [`SessionMiddlewareBuilder::trusted_unix_proxy`](crate::SessionMiddlewareBuilder::trusted_unix_proxy)
+    /// does.
+    #[must_use]
+    pub fn trusted_unix_proxy(mut self) -> Self {
+        self.trusted_proxies.unix_sockets = true;
+        self
+    }
+
+    /// Sets the function that makes the response to a refused request, for example as JSON. Without
+    /// it the response is a 403 with a sentence as text.
+    #[must_use]
+    pub fn error_response<R>(mut self, respond: R) -> Self
+    where
+        R: Fn(&CrossOriginRejection) -> HttpResponse + Send + Sync + 'static,
+    {
+        self.respond = Some(RefusalResponse(Arc::new(respond)));
         self
     }
 
     /// Checks the options.
     ///
     /// # Errors
-    /// [`InvalidOrigin`] for the first trusted origin that is not one.
+    /// [`InvalidOrigin`] for the first trusted origin that is not valid.
     pub fn build(self) -> Result<CrossOriginGuard, InvalidOrigin> {
-        let rules = Rules { policy: self.policy.build()?, trusted_proxies: self.trusted_proxies };
+        let rules = Rules {
+            policy: self.policy.build()?,
+            trusted_proxies: self.trusted_proxies,
+            respond: self.respond,
+            last_warning: Mutex::new(None),
+        };
         Ok(CrossOriginGuard { rules: Arc::new(rules) })
     }
 }
@@ -160,8 +203,12 @@ where
                 self.service.call(request).map_ok(ServiceResponse::map_into_left_body),
             ),
             Err(rejection) => {
-                log(&request, &rejection);
-                Either::Left(ready(Ok(request.into_response(refusal()).map_into_right_body())))
+                log(&self.rules, &request, &rejection);
+                let response = match &self.rules.respond {
+                    Some(RefusalResponse(respond)) => respond(&rejection),
+                    None => refusal(),
+                };
+                Either::Left(ready(Ok(request.into_response(response).map_into_right_body())))
             }
         }
     }
@@ -185,15 +232,43 @@ fn check(rules: &Rules, request: &ServiceRequest) -> Result<(), CrossOriginRejec
     )
 }
 
-/// Without the path, which can hold a secret.
-fn log(request: &ServiceRequest, rejection: &CrossOriginRejection) {
+/// The shortest time between two warnings about other hosts. Other sites decide how many requests
+/// are refused.
+const WARNING_PAUSE: Duration = Duration::from_secs(60);
+
+/// Logs the rejection. The line does not contain the path, because a path can contain a secret.
+fn log(rules: &Rules, request: &ServiceRequest, rejection: &CrossOriginRejection) {
     let method = request.method().as_str();
-    // A site whose own pages are refused like this has a proxy that sends the wrong scheme, so the
-    // operator has to know.
-    if matches!(rejection, CrossOriginRejection::OtherScheme { .. }) {
-        tracing::warn!(method, reason = %rejection, "cross-origin request refused");
+    // If pages of the site itself are refused for these reasons, a proxy is not configured right.
+    // The operator must see that.
+    let cure = match rejection {
+        CrossOriginRejection::OtherScheme { .. } => {
+            "if the page belongs to this site, let each proxy set X-Forwarded-Proto, and name all \
+             proxies with trusted_proxies"
+        }
+        CrossOriginRejection::ForeignOrigin { .. } | CrossOriginRejection::UnknownHost => {
+            "if the page belongs to this site, let each proxy forward the header Host, or name the \
+             origin with trusted_origin"
+        }
+        _ => "",
+    };
+    let is_from_own_host = matches!(rejection, CrossOriginRejection::OtherScheme { .. });
+    if is_from_own_host || (!cure.is_empty() && rules.may_warn()) {
+        tracing::warn!(method, reason = %rejection, cure, "cross-origin request refused");
     } else {
         tracing::debug!(method, reason = %rejection, "cross-origin request refused");
+    }
+}
+
+impl Rules {
+    /// Whether enough time has passed since the last warning. If so, notes the time.
+    fn may_warn(&self) -> bool {
+        let mut last = self.last_warning.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| last.elapsed() >= WARNING_PAUSE);
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
     }
 }
 

@@ -16,14 +16,14 @@ use session_core::{
 
 use crate::{builder::Shared, scheme::scheme};
 
-/// The session of one request. It is opened when a handler first asks for it, so that other routes
-/// pay nothing for their cookie.
+/// The session of one request. It is opened when a handler first asks for it, so that the cookie
+/// costs nothing on other routes.
 #[derive(Debug)]
 pub(crate) struct RequestSession {
     pub(crate) shared: Arc<Shared>,
     driver: OnceCell<SessionDriver>,
     began: Instant,
-    /// True as soon as the response head has left, or when there will be no response.
+    /// Whether the response head has been sent, or will not be sent.
     head_sent: Cell<bool>,
 }
 
@@ -32,7 +32,7 @@ impl RequestSession {
         Self { shared, driver: OnceCell::new(), began: Instant::now(), head_sent: Cell::new(false) }
     }
 
-    /// The one that the middleware attached to the request.
+    /// The session that the middleware attached to the request.
     pub(crate) fn of(request: &HttpRequest) -> Option<Rc<Self>> {
         request.extensions().get::<Rc<Self>>().cloned()
     }
@@ -51,8 +51,8 @@ impl RequestSession {
         self.driver.get().cloned()
     }
 
-    /// Records that no cookie can reach the browser any more: the response head has left, or there
-    /// will be no response.
+    /// Records that no cookie can reach the browser any more: the response head has been sent, or
+    /// will not be sent.
     pub(crate) fn seal(&self) {
         self.head_sent.set(true);
         if let Some(driver) = self.driver.get() {

@@ -19,10 +19,11 @@ use session_core::{
 use crate::{
     Error,
     builder::{ErrorResponse, Shared},
-    error::{add_error_headers, log},
+    error::{LogEntry, add_error_headers},
 };
 
-/// Commits the session, then lets the response go. A response whose commit failed is replaced.
+/// Commits the session and returns the response. If the commit fails, an error response replaces
+/// it.
 pub(crate) async fn finish<B: MessageBody>(
     shared: &Shared,
     session: &SessionDriver,
@@ -41,7 +42,7 @@ pub(crate) async fn finish<B: MessageBody>(
     response
 }
 
-/// The same for an error that an inner middleware returned instead of a response.
+/// The same as [`finish`] for an error that an inner middleware returned instead of a response.
 pub(crate) async fn finish_error(
     shared: &Shared,
     session: &SessionDriver,
@@ -55,7 +56,8 @@ pub(crate) async fn finish_error(
     with_session(shared, error, SessionUse::Used { cookie: cookie(shared, session) })
 }
 
-/// The response of a route that did not use the session. It can still hold an error of this crate.
+/// The response of a route that did not use the session. It can still contain an error of this
+/// crate.
 pub(crate) fn present<B: MessageBody>(
     shared: &Shared,
     response: ServiceResponse<B>,
@@ -63,7 +65,7 @@ pub(crate) fn present<B: MessageBody>(
     replace_body(shared, response.map_into_left_body())
 }
 
-/// The same for an error.
+/// The same as [`present`] for an error.
 pub(crate) fn present_error(shared: &Shared, error: ActixError) -> ActixError {
     if error.as_error::<Error>().is_some() {
         with_session(shared, error, SessionUse::Unused)
@@ -72,17 +74,21 @@ pub(crate) fn present_error(shared: &Shared, error: ActixError) -> ActixError {
     }
 }
 
-/// Logs the error of this crate that the response stands for, if there is one, and makes the
-/// response that the application wants for it. The response keeps its error.
+/// If the response was made from an error of this crate, logs the error and lets
+/// `error_response` of the application make the response. The response keeps its error.
 fn replace_body<B: MessageBody>(
     shared: &Shared,
     response: ServiceResponse<EitherBody<B>>,
 ) -> ServiceResponse<EitherBody<B>> {
     let Some(error) = response.response().error().and_then(|error| error.as_error::<Error>())
     else {
+        // An error of the application may wrap an error of this crate.
+        if let Some(entry) = response.response().extensions().get::<LogEntry>() {
+            entry.log();
+        }
         return response;
     };
-    log(error);
+    LogEntry::of(error).log();
     let Some(respond) = &shared.error_response else { return response };
     let (mut head, body) = respond(error).into_parts();
     add_error_headers(head.status(), head.headers_mut());
@@ -93,14 +99,16 @@ fn replace_body<B: MessageBody>(
 }
 
 fn recorded_changes(shared: &Shared, status: StatusCode) -> RecordedChanges {
-    match shared.context.policy().on_server_error {
-        OnServerError::DropChanges if status.is_server_error() => RecordedChanges::Drop,
-        OnServerError::DropChanges | OnServerError::KeepChanges => RecordedChanges::Commit,
+    let policy = shared.context.policy().on_server_error;
+    if policy == OnServerError::DropChanges && status.is_server_error() {
+        RecordedChanges::Drop
+    } else {
+        RecordedChanges::Commit
     }
 }
 
-/// The `Set-Cookie` value that the browser receives. `Debug` of a response or an error does not
-/// show it.
+/// The `Set-Cookie` value of the response. The `Debug` form of a response or an error does not show
+/// it.
 fn cookie(shared: &Shared, session: &SessionDriver) -> Option<HeaderValue> {
     let cookie = match session.cookie() {
         CookieChange::Keep => return None,
@@ -115,8 +123,8 @@ fn cookie(shared: &Shared, session: &SessionDriver) -> Option<HeaderValue> {
 
 /// Adds the session's headers to the response of a request that used the session.
 ///
-/// [`session_core::caching`] has the reasons for the two values of `Cache-Control`. Every such
-/// response depends on the cookie.
+/// [`session_core::caching`] explains the two values of `Cache-Control`. `Vary` contains `Cookie`,
+/// because every such response depends on the cookie.
 fn add_session_headers(cookie: Option<HeaderValue>, headers: &mut HeaderMap) {
     if let Some(cookie) = cookie {
         headers.append(header::SET_COOKIE, cookie);
@@ -140,12 +148,12 @@ fn add_session_headers(cookie: Option<HeaderValue>, headers: &mut HeaderMap) {
 /// Wraps an error so that its response has the application's body and the session's headers.
 fn with_session(shared: &Shared, error: ActixError, session: SessionUse) -> ActixError {
     if let Some(error) = error.as_error::<Error>() {
-        log(error);
+        LogEntry::of(error).log();
     }
     SessionErrorResponse { error, respond: shared.error_response.clone(), session }.into()
 }
 
-/// An error whose response carries the session's headers.
+/// An error whose response has the headers of the session.
 #[derive(thiserror::Error)]
 #[error("{error}")]
 struct SessionErrorResponse {
@@ -154,7 +162,7 @@ struct SessionErrorResponse {
     session: SessionUse,
 }
 
-/// Whether the request used the session, and the cookie that it sends then.
+/// Whether the request used the session. If it did, the cookie that its response sets.
 enum SessionUse {
     Unused,
     Used { cookie: Option<HeaderValue> },

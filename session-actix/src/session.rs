@@ -12,19 +12,20 @@ use session_core::{
     Device, Handle, Json, Liveness, Name, Persistence, Principal, ShortText, SignIn, StreamEnd,
 };
 
-use crate::{Error, error::log, request::RequestSession};
+use crate::{Error, error::LogEntry, request::RequestSession};
 
 /// The session of a request, as an extractor.
 ///
-/// It has the calls of [`session_core::Session`], where each is described in full, with [`Error`]
-/// as their error. So `?` works in handlers that return [`Error`] and in those that return
+/// It has the calls of [`session_core::Session`], which describes each of them in full. The errors
+/// of these calls have the type [`Error`], so `?` works in handlers that return [`Error`] or
 /// [`actix_web::Result`].
 ///
 /// | call | when it reaches the store |
 /// |---|---|
-/// | [`get`](Self::get), [`contains`](Self::contains), [`names`](Self::names), [`take`](Self::take), [`principal`](Self::principal), [`acr`](Self::acr), [`age`](Self::age), [`ttl`](Self::ttl), [`handle`](Self::handle), [`authenticated_within`](Self::authenticated_within) | the first of them loads the session |
-/// | [`insert`](Self::insert), [`remove`](Self::remove), [`clear`](Self::clear), [`sign_in`](Self::sign_in), [`renew`](Self::renew), [`reauthenticated`](Self::reauthenticated), the setters | recorded; one commit before the response head leaves |
-/// | [`add`](Self::add), [`update`](Self::update), [`destroy`](Self::destroy), [`others`](Self::others), [`destroy_other`](Self::destroy_other), [`destroy_others`](Self::destroy_others), [`destroy_all`](Self::destroy_all), [`credentials_changed`](Self::credentials_changed) | at once, after the changes recorded before |
+/// | [`get`](Self::get), [`json`](Self::json), [`contains`](Self::contains), [`names`](Self::names), [`take`](Self::take), [`principal`](Self::principal), [`acr`](Self::acr), [`age`](Self::age), [`ttl`](Self::ttl), [`handle`](Self::handle), [`authenticated_within`](Self::authenticated_within) | the first of them loads the session |
+/// | [`insert`](Self::insert), [`insert_json`](Self::insert_json), [`remove`](Self::remove), [`clear`](Self::clear), [`sign_in`](Self::sign_in), [`renew`](Self::renew), [`reauthenticated`](Self::reauthenticated), `set_…` | recorded; one commit before the response head is sent |
+/// | [`add`](Self::add), [`update`](Self::update), [`destroy`](Self::destroy), [`others`](Self::others), [`destroy_other`](Self::destroy_other), [`destroy_others`](Self::destroy_others), [`destroy_all`](Self::destroy_all), [`credentials_changed`](Self::credentials_changed) | immediately, after the changes recorded before |
+/// | [`commit`](Self::commit) | immediately |
 /// | [`is_alive`](Self::is_alive), [`refresh`](Self::refresh), [`ended`](Self::ended) | each time |
 ///
 /// # Examples
@@ -40,9 +41,9 @@ use crate::{Error, error::log, request::RequestSession};
 #[derive(Clone)]
 pub struct Session(session_core::Session);
 
-/// Values.
+/// Calls that read and change values.
 impl Session {
-    /// The value under `name`, read into `T`. `None` if there is none. See
+    /// The value under `name`, decoded into `T`. `None` if there is none. See
     /// [`get`](session_core::Session::get).
     ///
     /// # Errors
@@ -83,7 +84,7 @@ impl Session {
         Ok(self.0.insert(name, value)?)
     }
 
-    /// Sets a value that is JSON text already. See
+    /// Sets a value to a JSON text when the response is built. See
     /// [`insert_json`](session_core::Session::insert_json).
     ///
     /// # Errors
@@ -100,10 +101,11 @@ impl Session {
         Ok(self.0.remove(name)?)
     }
 
-    /// Reads a value and removes it. See [`take`](session_core::Session::take).
+    /// Reads a value, and removes it when the response is built. See
+    /// [`take`](session_core::Session::take).
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// The errors of [`get`](Self::get) and [`remove`](Self::remove).
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         Ok(self.0.take(name).await?)
     }
@@ -113,21 +115,23 @@ impl Session {
         self.0.clear();
     }
 
-    /// Adds to an integer in one atomic step, at once, and returns the sum. No concurrent addition
-    /// is lost. See [`add`](session_core::Session::add).
+    /// Adds to an integer immediately, in one atomic step, and returns the sum. No concurrent
+    /// addition is lost. See [`add`](session_core::Session::add).
     ///
     /// # Errors
-    /// The value is not an integer, the sum overflows, or the store does not answer.
+    /// The value is not an integer, the sum overflows, the session has ended or got a new id
+    /// meanwhile, or the store does not answer.
     pub async fn add(&self, name: &str, by: i64) -> Result<i64, Error> {
         Ok(self.0.add(name, by).await?)
     }
 
-    /// Changes a value by a function, at once, and returns the new value. If another request writes
-    /// in between, the function is called again with the newer value, so that no change is lost.
-    /// See [`update`](session_core::Session::update).
+    /// Replaces a value by the result of a function, immediately, and returns the new value. If
+    /// another request changes the session in between, the function is called again with the newer
+    /// value, so that no change is lost. See [`update`](session_core::Session::update).
     ///
     /// # Errors
-    /// The value is not a `T`, other requests write faster, or the store does not answer.
+    /// The value is not a `T`, other requests changed the session in each of 200 attempts, the
+    /// session has ended or got a new id meanwhile, or the store does not answer.
     pub async fn update<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
@@ -136,19 +140,19 @@ impl Session {
         Ok(self.0.update(name, change).await?)
     }
 
-    /// Commits now what is recorded, for example in a response body that runs for hours. See
+    /// Commits the recorded changes immediately, for example in a stream that runs for hours. See
     /// [`commit`](session_core::Session::commit).
     ///
     /// # Errors
-    /// The session has ended, or the store does not answer.
+    /// The session has ended or got a new id meanwhile, or the store does not answer.
     pub async fn commit(&self) -> Result<(), Error> {
         Ok(self.0.commit().await?)
     }
 }
 
-/// The user.
+/// Calls about the signed-in user and their sessions.
 impl Session {
-    /// The user who is signed in. See [`principal`](session_core::Session::principal).
+    /// The signed-in user. See [`principal`](session_core::Session::principal).
     ///
     /// # Errors
     /// The store cannot load the session.
@@ -156,14 +160,23 @@ impl Session {
         Ok(self.0.principal().await?)
     }
 
-    /// Signs a user in when the response is built: a new secret, and the id from before opens
-    /// nothing. Takes a [`Principal`] or a [`SignIn`] with options. See
+    /// Signs a user in when the response is built. The session gets a new id, and the former id no
+    /// longer opens it. `sign_in` is a [`Principal`], or a [`SignIn`] with options. See
     /// [`sign_in`](session_core::Session::sign_in).
     pub fn sign_in(&self, sign_in: impl Into<SignIn>) {
         self.0.sign_in(sign_in);
     }
 
-    /// The strength of the authentication that the sign-in named. See
+    /// The label that the sign-in set, for example the name of the device. See
+    /// [`label`](session_core::Session::label).
+    ///
+    /// # Errors
+    /// The store cannot load the session.
+    pub async fn label(&self) -> Result<Option<ShortText>, Error> {
+        Ok(self.0.label().await?)
+    }
+
+    /// The strength of the authentication that the sign-in or a reauthentication set. See
     /// [`acr`](session_core::Session::acr).
     ///
     /// # Errors
@@ -181,80 +194,83 @@ impl Session {
         Ok(self.0.authenticated_within(time).await?)
     }
 
-    /// Records that the user proved their identity again. The session gets a new secret. See
+    /// Records that the user proved their identity again. The session gets a new id. See
     /// [`reauthenticated`](session_core::Session::reauthenticated).
     pub fn reauthenticated(&self) {
         self.0.reauthenticated();
     }
 
-    /// The same, with the strength of this authentication. See
-    /// [`reauthenticated_with`](session_core::Session::reauthenticated_with).
+    /// The same as [`reauthenticated`](Self::reauthenticated), with the strength of this
+    /// authentication. See [`reauthenticated_with`](session_core::Session::reauthenticated_with).
     ///
     /// # Errors
-    /// `acr` is not a valid short text.
+    /// `acr` is empty, longer than 40 bytes, or has a control character.
     pub fn reauthenticated_with(&self, acr: impl AsRef<str>) -> Result<(), Error> {
         Ok(self.0.reauthenticated_with(acr)?)
     }
 
-    /// Ends all sessions of the user and continues this browser's session under a new id, after a
-    /// change of the password. See
+    /// After a change of the password: gives this session a new id immediately, ends all other
+    /// sessions of the user, and returns how many. See
     /// [`credentials_changed`](session_core::Session::credentials_changed).
     ///
     /// # Errors
-    /// The store does not answer, or the session's id was replaced meanwhile.
+    /// The session has ended or got a new id meanwhile, a new id cannot reach the browser, or the
+    /// store does not answer.
     pub async fn credentials_changed(&self) -> Result<u64, Error> {
         Ok(self.0.credentials_changed().await?)
     }
 
-    /// Signs out: ends this session. See [`destroy`](session_core::Session::destroy).
+    /// Signs the user out: ends this session immediately. See
+    /// [`destroy`](session_core::Session::destroy).
     ///
     /// # Errors
-    /// The store does not answer; then the session may live on.
+    /// The store does not answer, so the session may or may not have ended. Or the id is from
+    /// before a sign-in a moment ago, or an https-only cookie came over plain http.
     pub async fn destroy(&self) -> Result<(), Error> {
         Ok(self.0.destroy().await?)
     }
 
-    /// Ends all sessions of the user, this one too, and returns their number. See
+    /// Ends all sessions of the user immediately, including this one, and returns how many. See
     /// [`destroy_all`](session_core::Session::destroy_all).
     ///
     /// # Errors
-    /// The store does not answer, or the session's id was replaced meanwhile.
+    /// The session has ended or got a new id meanwhile, or the store does not answer.
     pub async fn destroy_all(&self) -> Result<u64, Error> {
         Ok(self.0.destroy_all().await?)
     }
 
-    /// The other sessions of the user, the latest sign-in first. See
+    /// The other sessions of the user, the latest proof of identity first. See
     /// [`others`](session_core::Session::others).
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The session has ended or got a new id meanwhile, or the store does not answer.
     pub async fn others(&self) -> Result<Vec<Device>, Error> {
         Ok(self.0.others().await?)
     }
 
-    /// Ends one other session of the user. `false` if the user has no such session. See
-    /// [`destroy_other`](session_core::Session::destroy_other).
+    /// Ends the other session of the user that has this handle, immediately. `false` if the user
+    /// has no such session. See [`destroy_other`](session_core::Session::destroy_other).
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The errors of [`others`](Self::others).
     pub async fn destroy_other(&self, handle: Handle) -> Result<bool, Error> {
         Ok(self.0.destroy_other(handle).await?)
     }
 
-    /// Ends all other sessions of the user and returns their number. See
+    /// Ends all other sessions of the user immediately, and returns how many. See
     /// [`destroy_others`](session_core::Session::destroy_others).
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The errors of [`others`](Self::others).
     pub async fn destroy_others(&self) -> Result<u64, Error> {
         Ok(self.0.destroy_others().await?)
     }
 }
 
-/// The session's life.
+/// Calls about the lifetime and the id of the session.
 impl Session {
-    /// The public name of the session: it opens nothing, so a page or a log may show it. See
-    /// [`handle`](session_core::Session::handle).
+    /// The public name of the session. It does not open the session, so a page or a log may show
+    /// it. See [`handle`](session_core::Session::handle).
     ///
     /// # Errors
     /// The store cannot load the session.
@@ -312,7 +328,7 @@ impl Session {
         Ok(self.0.is_alive().await?)
     }
 
-    /// Loads the session again, so that later reads see its present values. See
+    /// Loads the session again, so that later reads return its present values. See
     /// [`refresh`](session_core::Session::refresh).
     ///
     /// # Errors
@@ -321,7 +337,7 @@ impl Session {
         Ok(self.0.refresh().await?)
     }
 
-    /// Completes when the session has ended, for streams and web sockets. See
+    /// Waits until the session has ended, for streams and web sockets. See
     /// [`ended`](session_core::Session::ended).
     pub async fn ended(&self) -> StreamEnd {
         self.0.ended().await
@@ -346,16 +362,16 @@ impl FromRequest for Session {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(request.session().ok_or_else(|| {
-            // The middleware logs errors, and there is none here.
-            log(&Error::NoMiddleware);
+            // The middleware logs errors, and this route has no middleware.
+            LogEntry::of(&Error::NoMiddleware).log();
             Error::NoMiddleware
         }))
     }
 }
 
-/// How a middleware or a guard gets the session of the request.
+/// Gives a middleware or a guard the session of the request.
 pub trait SessionExt {
-    /// The session; `None` if no [`SessionMiddleware`](crate::SessionMiddleware) wraps the
+    /// The session. `None` if no [`SessionMiddleware`](crate::SessionMiddleware) wraps the
     /// application.
     fn session(&self) -> Option<Session>;
 }

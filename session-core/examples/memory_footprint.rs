@@ -45,7 +45,11 @@ async fn main() -> Result<()> {
     // Memory that a process returns to its allocator stays resident, so each measurement runs in
     // its own process.
     for kind in ["anonymous", "signed-in"] {
-        Command::new(std::env::current_exe()?).args([&many.to_string(), kind]).status()?;
+        let status =
+            Command::new(std::env::current_exe()?).args([&many.to_string(), kind]).status()?;
+        if !status.success() {
+            return Err(format!("the measurement of {kind} sessions failed: {status}").into());
+        }
     }
     println!("sessions    load ns   add ns   touch ns   purge of {EXPIRED} expired, µs");
     for sessions in [1_000, many] {
@@ -67,7 +71,7 @@ fn session(id: &SessionId) -> Result<NewRecord> {
 }
 
 async fn memory(sessions: usize, kind: Kind) -> Result<()> {
-    let store = MemoryStore::new();
+    let store = MemoryStore::builder().max_bytes(usize::MAX).build();
     let before = resident()?;
     for at in 0..sessions {
         let id = SessionId::random()?;
@@ -89,7 +93,7 @@ async fn memory(sessions: usize, kind: Kind) -> Result<()> {
 
 async fn times(sessions: usize) -> Result<()> {
     let clock = ManualClock::new();
-    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let store = MemoryStore::builder().max_bytes(usize::MAX).clock(clock.clone()).build();
     let mut ids = Vec::with_capacity(sessions);
     for _ in 0..sessions {
         let id = SessionId::random()?;

@@ -63,7 +63,7 @@ fn apply(
     commit: Commit,
     limits: Limits,
 ) -> Result<(Record, BTreeMap<Name, i64>), Rejection> {
-    // Law 3: a rotation and a longer life are not changes.
+    // Law 3: a rotation and a new ttl are not changes.
     record.version += u64::from(commit.is_change());
     record.since = commit.since().unwrap_or(record.since);
     let (authentication, mut added) = (commit.authentication(), BTreeMap::new());

@@ -1,10 +1,10 @@
 //! The settings and facts that a session keeps beside its data.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::{Limits, error_debug::debug_as_display};
+use crate::{Limits, ShortText};
 
 /// How long the browser keeps the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub struct Attributes {
 impl Attributes {
     /// The maximum length of the text form in bytes.
     pub const MAX_TEXT_BYTES: usize = 46
-        + ReplacedSecrets::MOST * ReplacedSecrets::MAX_WORD_BYTES
+        + ReplacedSecrets::MAX * ReplacedSecrets::MAX_WORD_BYTES
         + 2 * (1 + ShortText::MAX_BYTES);
 
     /// Whether every attribute is absent, so that a store may omit the field.
@@ -138,7 +138,7 @@ impl Attributes {
                 }
                 ("b", "") => attributes.persistence = Some(Persistence::BrowserSession),
                 ("p", "") => attributes.persistence = Some(Persistence::Persistent),
-                ("r", replaced) if attributes.replaced.0.len() < ReplacedSecrets::MOST => {
+                ("r", replaced) if attributes.replaced.0.len() < ReplacedSecrets::MAX => {
                     let (generation, age) = replaced.split_once('@')?;
                     attributes
                         .replaced
@@ -173,8 +173,8 @@ impl TryFrom<Vec<(u32, Duration)>> for ReplacedSecrets {
     type Error = &'static str;
 
     fn try_from(replaced: Vec<(u32, Duration)>) -> Result<Self, Self::Error> {
-        if replaced.len() > Self::MOST {
-            Err("a session notes at most three replaced secrets")
+        if replaced.len() > Self::MAX {
+            Err("the list of replaced secrets has more than three entries")
         } else {
             Ok(Self(replaced))
         }
@@ -183,7 +183,7 @@ impl TryFrom<Vec<(u32, Duration)>> for ReplacedSecrets {
 
 impl ReplacedSecrets {
     /// How many generations are kept. The oldest are dropped first.
-    const MOST: usize = 3;
+    const MAX: usize = 3;
     const MAX_WORD_BYTES: usize = " r4294967295@18446744073709551615".len();
 
     /// The list to store with the next rotation of a session of this age. `last` holds the
@@ -203,9 +203,14 @@ impl ReplacedSecrets {
             .chain(last)
             .filter(|(_, at)| age.saturating_sub(*at) < settles)
             .collect();
-        let surplus = recent.len().saturating_sub(Self::MOST);
+        let surplus = recent.len().saturating_sub(Self::MAX);
         recent.drain(..surplus);
         Self(recent)
+    }
+
+    /// The bytes of the list on the heap.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(self.0.as_slice())
     }
 
     /// The age of the session when this generation was replaced.
@@ -217,81 +222,6 @@ impl ReplacedSecrets {
 fn millis(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
 }
-
-/// A text of 1 to 40 bytes of UTF-8 without control characters. Clones share the text.
-#[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
-#[serde(try_from = "Box<str>")]
-pub struct ShortText(Arc<str>);
-
-impl ShortText {
-    /// The maximum length of a short text in bytes.
-    pub const MAX_BYTES: usize = 40;
-
-    /// Checks `text`.
-    ///
-    /// # Errors
-    /// [`InvalidShortText`] if `text` is empty, longer than [`Self::MAX_BYTES`] or has a control
-    /// character.
-    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidShortText> {
-        let text = text.as_ref();
-        if text.is_empty() || text.len() > Self::MAX_BYTES {
-            return Err(InvalidShortText::Length { bytes: text.len() });
-        }
-        if text.chars().any(char::is_control) {
-            return Err(InvalidShortText::ControlCharacter);
-        }
-        Ok(Self(Arc::from(text)))
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Serialize for ShortText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl fmt::Debug for ShortText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ShortText({:?})", self.0)
-    }
-}
-
-impl fmt::Display for ShortText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<Box<str>> for ShortText {
-    type Error = InvalidShortText;
-
-    fn try_from(text: Box<str>) -> Result<Self, InvalidShortText> {
-        Self::new(text)
-    }
-}
-
-/// The reason why a text is not a valid [`ShortText`].
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidShortText {
-    /// The text is empty or longer than [`ShortText::MAX_BYTES`].
-    #[error("a label or acr has {bytes} bytes; use 1 to 40")]
-    Length {
-        /// The length of the text.
-        bytes: usize,
-    },
-    /// The text has a control character.
-    #[error("a label or acr has a control character; use printable text")]
-    ControlCharacter,
-}
-
-debug_as_display!(InvalidShortText);
 
 #[cfg(test)]
 mod tests {
@@ -346,7 +276,7 @@ mod tests {
             persistence: Some(Persistence::Persistent),
             acr: longest.clone(),
             label: longest,
-            replaced: ReplacedSecrets(vec![(u32::MAX, Duration::MAX); ReplacedSecrets::MOST]),
+            replaced: ReplacedSecrets(vec![(u32::MAX, Duration::MAX); ReplacedSecrets::MAX]),
         };
         assert!(endless.to_text().len() <= Attributes::MAX_TEXT_BYTES);
         assert_eq!(
@@ -415,12 +345,5 @@ mod tests {
             ]))
         };
         assert!(replaced(3).is_ok() && replaced(4).is_err());
-    }
-
-    #[test]
-    fn empty_long_and_control_texts_are_rejected() {
-        assert_eq!(ShortText::new(""), Err(InvalidShortText::Length { bytes: 0 }));
-        assert_eq!(ShortText::new("x".repeat(41)), Err(InvalidShortText::Length { bytes: 41 }));
-        assert_eq!(ShortText::new("a\nb"), Err(InvalidShortText::ControlCharacter));
     }
 }

@@ -68,7 +68,7 @@ pub enum StoreError {
     },
 }
 
-debug_as_display!(StoreError);
+debug_as_display!(StoreError, Rejection);
 
 impl StoreError {
     /// Whether the same call may succeed later without a change of configuration or data.
@@ -79,7 +79,9 @@ impl StoreError {
 }
 
 /// The reason why a store rejects a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
     /// The record would exceed the store's limit on data.

@@ -7,7 +7,10 @@
 use std::{error::Error, fmt};
 
 /// Writes the text of an error and of its sources in one line, separated by `: `.
-pub(crate) fn write_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///
+/// # Errors
+/// The error of the formatter.
+pub fn write_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{error}")?;
     let mut source = error.source();
     while let Some(cause) = source {
@@ -17,12 +20,15 @@ pub(crate) fn write_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) 
     Ok(())
 }
 
-/// Implements `Debug` for errors by [`write_with_sources`].
+/// Implements `Debug` for errors by [`write_with_sources`](crate::error_debug::write_with_sources).
+/// The crates of the stores use it too. It is not part of the stable API.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! debug_as_display {
     ($($error:ty),+ $(,)?) => {
         $(impl std::fmt::Debug for $error {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                crate::error_debug::write_with_sources(self, f)
+                $crate::error_debug::write_with_sources(self, f)
             }
         })+
     };

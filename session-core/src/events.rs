@@ -1,6 +1,6 @@
 //! Events of sessions, for an audit trail.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{Handle, Principal};
 
@@ -44,6 +44,29 @@ pub trait SessionEvents: fmt::Debug + Send + Sync {
     fn ended(&self, _event: &SessionEvent<'_>, _cause: EndCause) {}
 }
 
+/// Forwards every event to the receiver inside the `Arc`.
+impl<T: SessionEvents + ?Sized> SessionEvents for Arc<T> {
+    fn created(&self, event: &SessionEvent<'_>) {
+        (**self).created(event);
+    }
+
+    fn signed_in(&self, event: &SessionEvent<'_>) {
+        (**self).signed_in(event);
+    }
+
+    fn rotated(&self, event: &SessionEvent<'_>) {
+        (**self).rotated(event);
+    }
+
+    fn superseded_id_used(&self, event: &SessionEvent<'_>) {
+        (**self).superseded_id_used(event);
+    }
+
+    fn ended(&self, event: &SessionEvent<'_>, cause: EndCause) {
+        (**self).ended(event, cause);
+    }
+}
+
 /// The session, the user and the certainty of one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -80,7 +103,7 @@ pub enum EndCause {
     /// The user's credentials changed, and the id of the calling request had been superseded. With
     /// a current id the session continues, and [`SessionEvents::rotated`] is emitted instead.
     CredentialsChanged,
-    /// Its age exceeded a timeout that was shortened after the record was stored.
+    /// The age of the session exceeded a timeout that was shortened after the record was stored.
     TimedOut,
     /// A superseded id was used, and the policy is
     /// [`OnSupersededId::EndSession`](crate::OnSupersededId::EndSession).

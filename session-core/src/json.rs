@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::error_debug::debug_as_display;
+use crate::{checked_text::impl_checked_text, error_debug::debug_as_display};
 
 /// The JSON text of one value.
 ///
@@ -74,13 +74,6 @@ impl Json {
     }
 }
 
-/// Serializes the text, without a copy.
-impl Serialize for Json {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
 /// A value can be a secret of the application, so `Debug` shows only its length.
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,13 +81,7 @@ impl fmt::Debug for Json {
     }
 }
 
-impl TryFrom<Box<str>> for Json {
-    type Error = JsonError;
-
-    fn try_from(text: Box<str>) -> Result<Self, JsonError> {
-        Self::from_text(text)
-    }
-}
+impl_checked_text!(Json, from_text, JsonError);
 
 impl From<Json> for Box<str> {
     fn from(json: Json) -> Self {

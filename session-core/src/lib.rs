@@ -15,23 +15,27 @@
 //! [`caching`] contains the values of `Cache-Control`.
 //!
 //! # For stores
-//! A store implements [`SessionStore`]. A request uses its types in this order. The session layer
-//! makes a [`StoreKey`] and a [`SecretHash`] from the [`SessionId`] in the cookie. The store loads
-//! a [`Record`]. One [`Commit`] contains all changes of the request. [`own_store`] is the guide for
-//! authors of stores.
+//! The module [`store`] contains all types that a store needs. The same types are also at the root
+//! of this crate. A store implements [`SessionStore`]. A request uses its types in this order. The
+//! session layer makes a [`StoreKey`] and a [`SecretHash`] from the [`SessionId`] in the cookie.
+//! The store loads a [`Record`]. One [`Commit`] contains all changes of the request. [`own_store`]
+//! is the guide for authors of stores.
 #![forbid(unsafe_code)]
 
 mod attributes;
 pub mod caching;
+mod checked_text;
 mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod cookie;
 mod data;
 mod error;
-mod error_debug;
+#[doc(hidden)]
+pub mod error_debug;
 mod events;
 mod expiry;
+pub mod forwarded;
 mod id;
 mod json;
 mod key;
@@ -41,44 +45,54 @@ mod name;
 pub mod observe;
 pub mod origin;
 pub mod own_store;
+mod page;
 mod plan;
 mod policy;
 mod principal;
 mod record;
 mod session;
+mod short_text;
 mod sign_in;
-mod store;
+pub mod store;
 mod sweeper;
 
-pub use attributes::{Attributes, InvalidShortText, Persistence, ReplacedSecrets, ShortText};
+// For applications.
+pub use attributes::Persistence;
+pub use error::{BoxError, StoreError};
+pub use events::{EndCause, EventOutcome, SessionEvent, SessionEvents};
+pub use json::JsonError;
+pub use key::Handle;
+pub use memory::{
+    Export, Exported, Import, ImportError, ManualClock, MemoryStore, MemoryStoreBuilder,
+};
+pub use name::InvalidName;
+pub use policy::{OnServerError, OnSessionEnded, OnSupersededId, Policy};
+pub use principal::{InvalidPrincipal, Principal};
+pub use session::{Device, Liveness, Session, SessionError, StreamEnd};
+pub use short_text::{InvalidShortText, ShortText};
+pub use sign_in::SignIn;
+pub use sweeper::{SweeperHandle, spawn_sweeper};
+
+// For adapters.
+pub use id::{EntropyError, SessionId};
+pub use session::{CookieChange, CookieDelivery, RecordedChanges, SessionContext, SessionDriver};
+
+// For stores. The module `store` contains these too.
+pub use attributes::{Attributes, ReplacedSecrets};
 pub use commit::{
     AuthenticationChange, Change, Changes, Commit, Committed, Guard, Outcome, PrincipalChange,
     Rotation,
 };
 pub use data::Data;
-pub use error::{BoxError, Rejection, StoreError};
-pub use events::{EndCause, EventOutcome, SessionEvent, SessionEvents};
-pub use id::{EntropyError, SecretHash, SessionId};
-pub use json::{Json, JsonError};
-pub use key::{Handle, StoreKey};
+pub use error::Rejection;
+pub use id::SecretHash;
+pub use json::Json;
+pub use key::StoreKey;
 pub use limits::Limits;
-pub use memory::{
-    Export, Exported, Import, ImportError, ManualClock, MemoryStore, MemoryStoreBuilder,
-};
-pub use name::{InvalidName, Name};
-pub use policy::{OnServerError, OnSessionEnded, OnSupersededId, Policy};
-pub use principal::{InvalidPrincipal, Principal};
-pub use record::{
-    Claim, Created, Cursor, Deleted, DeletedPage, Grace, NewRecord, Opened, Page, Record,
-    SessionSummary, Stored, SummaryPage, Superseded,
-};
-pub use session::{
-    CookieChange, CookieDelivery, Device, Liveness, RecordedChanges, Session, SessionContext,
-    SessionDriver, SessionError, StreamEnd,
-};
-pub use sign_in::SignIn;
+pub use name::Name;
+pub use page::{Cursor, DeletedPage, Page, SessionSummary, SummaryPage};
+pub use record::{Claim, Created, Deleted, Grace, NewRecord, Opened, Record, Stored, Superseded};
 pub use store::SessionStore;
-pub use sweeper::{SweeperHandle, spawn_sweeper};
 
 /// Compiles and runs the example of the README.
 #[cfg(doctest)]

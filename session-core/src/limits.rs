@@ -16,13 +16,12 @@ pub struct Limits {
 impl Limits {
     /// The longest ttl: ten years, so that the clock of no backend overflows.
     pub const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
-
     /// The longest time for which a former secret may still read.
     pub const LONGEST_GRACE: Duration = Duration::from_secs(60);
     /// The maximum age of a record that is copied from another store.
     pub const LONGEST_AGE: Duration = Duration::from_secs(100 * 365 * 86_400);
-    /// The largest version: a double holds it exactly, because the scripts of some backends count
-    /// in doubles.
+    /// The largest version, 2^53. The scripts of some backends compute with floating-point numbers
+    /// of 64 bits, which represent integers up to 2^53 exactly.
     pub const LARGEST_VERSION: u64 = 1 << 53;
 
     /// Checks a record's size.

@@ -2,9 +2,9 @@
 
 use std::{borrow::Borrow, fmt};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 
-use crate::error_debug::debug_as_display;
+use crate::{checked_text::impl_checked_text, error_debug::debug_as_display};
 
 /// The name of one value in a session: 1 to 128 bytes of UTF-8 without control characters.
 ///
@@ -53,13 +53,6 @@ impl Name {
     }
 }
 
-/// Serializes the text, without a copy.
-impl Serialize for Name {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
@@ -78,13 +71,7 @@ impl Borrow<str> for Name {
     }
 }
 
-impl TryFrom<Box<str>> for Name {
-    type Error = InvalidName;
-
-    fn try_from(text: Box<str>) -> Result<Self, InvalidName> {
-        Self::new(text)
-    }
-}
+impl_checked_text!(Name, new, InvalidName);
 
 impl TryFrom<&str> for Name {
     type Error = InvalidName;

@@ -97,6 +97,21 @@ impl Recorded {
         *self == Self::default()
     }
 
+    /// Records a sign-in. It replaces every proof of identity recorded before.
+    pub(crate) fn set_sign_in(&mut self, sign_in: SignIn) {
+        self.sign_in = Some(sign_in);
+        self.reauthenticated = None;
+    }
+
+    /// Records a proof of identity. After a recorded sign-in, the strength is that of the sign-in,
+    /// because a sign-in starts with its own attributes.
+    pub(crate) fn reauthenticate(&mut self, acr: Option<ShortText>) {
+        if let (Some(sign_in), Some(acr)) = (&mut self.sign_in, &acr) {
+            sign_in.attributes.acr = Some(acr.clone());
+        }
+        self.reauthenticated = Some(Reauthentication { acr });
+    }
+
     fn rotate(&self) -> Rotate {
         if self.sign_in.is_some() || self.reauthenticated.is_some() {
             Rotate::WithoutGrace
@@ -129,7 +144,11 @@ impl Recorded {
             *self = Self::default();
             return;
         }
-        self.changes.retain(|name, change| done.changes.get(name) != Some(change));
+        // A clear that is not part of `done` drops the applied values, so every change after it has
+        // to be sent, equal or not.
+        if self.clears <= done.clears {
+            self.changes.retain(|name, change| done.changes.get(name) != Some(change));
+        }
         self.clears -= done.clears.min(self.clears);
         self.renew &= !done.renew;
         if self.sign_in == done.sign_in {

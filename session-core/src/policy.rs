@@ -38,8 +38,8 @@ pub struct Policy {
     pub on_superseded_id: OnSupersededId,
 }
 
-/// The response if its changes cannot be saved, because the session was signed out, revoked or
-/// expired meanwhile.
+/// The response to a request whose changes cannot be saved, because the session was signed out,
+/// revoked or expired meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnSessionEnded {
@@ -54,10 +54,12 @@ pub enum OnSessionEnded {
 
 /// What happens to recorded changes if the response is a 5xx or the handler panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnServerError {
     /// They are dropped, so that a failed request does not save a part of its changes.
     DropChanges,
-    /// They are committed like those of any other request.
+    /// They are committed like those of any other request. After a panic this needs an adapter that
+    /// catches the panic.
     KeepChanges,
 }
 

@@ -2,9 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 
-use crate::error_debug::debug_as_display;
+use crate::{checked_text::impl_checked_text, error_debug::debug_as_display};
 
 /// The name of the signed-in user in the application: 1 to 256 bytes of UTF-8 without control
 /// characters.
@@ -42,13 +42,6 @@ impl Principal {
     }
 }
 
-/// Serializes the text, without a copy.
-impl Serialize for Principal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
 impl fmt::Debug for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Principal({:?})", self.0)
@@ -61,13 +54,7 @@ impl fmt::Display for Principal {
     }
 }
 
-impl TryFrom<Box<str>> for Principal {
-    type Error = InvalidPrincipal;
-
-    fn try_from(text: Box<str>) -> Result<Self, InvalidPrincipal> {
-        Self::new(text)
-    }
-}
+impl_checked_text!(Principal, new, InvalidPrincipal);
 
 impl From<Principal> for Box<str> {
     fn from(principal: Principal) -> Self {

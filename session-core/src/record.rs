@@ -1,6 +1,6 @@
-//! The records that stores keep, and the results of store calls.
+//! The records that stores keep, and the results of creating and ending them.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -243,30 +243,17 @@ impl Record {
     /// and generation.
     #[must_use]
     pub fn into_new(self) -> NewRecord {
-        let Self {
-            data,
-            version,
-            secret,
-            generation,
-            since,
-            age,
-            authenticated,
-            ttl,
-            principal,
-            attributes,
-            ..
-        } = self;
         NewRecord {
-            data,
-            version,
-            secret,
-            generation,
-            since,
-            age,
-            authenticated,
-            ttl,
-            principal,
-            attributes,
+            data: self.data,
+            version: self.version,
+            secret: self.secret,
+            generation: self.generation,
+            since: self.since,
+            age: self.age,
+            authenticated: self.authenticated,
+            ttl: self.ttl,
+            principal: self.principal,
+            attributes: self.attributes,
         }
     }
 
@@ -308,73 +295,4 @@ pub enum Deleted {
     Missing,
     /// The session lives on: its principal signed in after the generation of the claim.
     Superseded,
-}
-
-/// One session of a principal, as [`list`](crate::SessionStore::list) returns it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionSummary {
-    /// The key of the session.
-    pub key: StoreKey,
-    /// The time since the session was created.
-    pub age: Duration,
-    /// The time since the user last proved their identity.
-    pub authenticated: Duration,
-    /// The remaining lifetime if no call extends it.
-    pub ttl: Duration,
-    /// The settings and facts beside the data.
-    pub attributes: Attributes,
-}
-
-/// One page of a [`list`](crate::SessionStore::list).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SummaryPage {
-    /// At most `limit` live sessions. A page with fewer sessions, or none, is not always the last
-    /// one.
-    pub sessions: Vec<SessionSummary>,
-    /// Where the next page starts. `None` at the end.
-    pub next: Option<Cursor>,
-}
-
-/// One page of a [`delete_everyone`](crate::SessionStore::delete_everyone).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct DeletedPage {
-    /// How many live sessions this call ended.
-    pub ended: u64,
-    /// Where the next page starts. `None` at the end.
-    pub next: Option<Cursor>,
-}
-
-/// The position at which a paged call continues. Its text is opaque: only the store that made the
-/// cursor understands it. The text may contain a key, so `Debug` is masked.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor(Box<str>);
-
-impl Cursor {
-    /// Makes a cursor of a text of the store. For stores.
-    #[must_use]
-    pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text of the store. For stores.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Cursor(***)")
-    }
-}
-
-/// One page of a [`scan`](crate::SessionStore::scan).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page {
-    /// At most `limit` live records. A page with fewer records, or none, is not always the last
-    /// one.
-    pub records: Vec<(StoreKey, Record)>,
-    /// Where the next page starts. `None` at the end.
-    pub next: Option<Cursor>,
 }

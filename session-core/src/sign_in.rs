@@ -70,6 +70,14 @@ impl SignIn {
         self.attributes.label = Some(ShortText::new(label)?);
         Ok(self)
     }
+
+    /// Sets the [label](Self::label) to the beginning of any text: without control characters, and at
+    /// most 40 bytes. If nothing is left, there is no label.
+    #[must_use]
+    pub fn label_from(mut self, text: &str) -> Self {
+        self.attributes.label = ShortText::beginning_of(text);
+        self
+    }
 }
 
 impl From<Principal> for SignIn {

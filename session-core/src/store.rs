@@ -1,18 +1,51 @@
-//! The contract between sessions and the backend that keeps them.
+//! The part of this crate that authors of stores use: the trait [`SessionStore`], and all types in
+//! its signatures and in the records.
+//!
+//! An application needs these types only to administrate sessions: for example to list or to end
+//! the sessions of a user without a request, or to copy sessions to another store.
+//!
+//! | part | types |
+//! |---|---|
+//! | the names of a record | [`StoreKey`], [`SecretHash`], [`Handle`] |
+//! | a record | [`NewRecord`], [`Record`], [`Opened`], [`Stored`], [`Grace`], [`Superseded`] |
+//! | the content of a record | [`Data`], [`Name`], [`Json`], [`Principal`], [`Attributes`], [`Persistence`], [`ShortText`], [`ReplacedSecrets`] |
+//! | a change | [`Commit`], [`Guard`], [`Rotation`], [`Changes`], [`Change`], [`PrincipalChange`], [`AuthenticationChange`] |
+//! | results | [`Outcome`], [`Committed`], [`Created`], [`Deleted`] |
+//! | the condition of a deletion | [`Claim`] |
+//! | pages | [`Cursor`], [`Page`], [`SummaryPage`], [`SessionSummary`], [`DeletedPage`] |
+//! | limits and errors | [`Limits`], [`Rejection`], [`StoreError`], [`BoxError`] |
+//!
+//! [`own_store`](crate::own_store) is the guide. The feature `conformance` adds the checks that
+//! every store must pass.
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, NewRecord, Outcome, Page, Principal,
-    StoreError, StoreKey, Stored, SummaryPage,
+#[doc(inline)]
+pub use crate::{
+    attributes::{Attributes, Persistence, ReplacedSecrets},
+    commit::{
+        AuthenticationChange, Change, Changes, Commit, Committed, Guard, Outcome, PrincipalChange,
+        Rotation,
+    },
+    data::Data,
+    error::{BoxError, Rejection, StoreError},
+    id::SecretHash,
+    json::Json,
+    key::{Handle, StoreKey},
+    limits::Limits,
+    name::Name,
+    page::{Cursor, DeletedPage, Page, SessionSummary, SummaryPage},
+    principal::Principal,
+    record::{Claim, Created, Deleted, Grace, NewRecord, Opened, Record, Stored, Superseded},
+    short_text::ShortText,
 };
 
 /// A backend that keeps session records.
 ///
-/// A store maps a [`StoreKey`] to a [`Record`](crate::Record). A session keeps its key for its
-/// whole life. A rotation replaces only the hash of the session's secret; the record does not move.
+/// A store maps a [`StoreKey`] to a [`Record`]. A session keeps its key for its whole life. A
+/// rotation replaces only the hash of the session's secret; the record does not move.
 ///
 /// The contract holds between *all* clients of one backend: all workers, machines and versions of
 /// the program. Three promises of this library depend on it: no update is lost, an ended session

@@ -9,10 +9,10 @@ use crate::SessionStore;
 /// Starts a task that purges expired sessions about once per `every`, at most `batch` in one call.
 /// The task runs until the handle is dropped.
 ///
-/// Each round calls [`delete_expired`](SessionStore::delete_expired) until it returns less than
-/// `batch`. The pause before a round varies by 12.5 % in both directions, so that many processes on
-/// one backend do not purge at the same time. An error is logged, and the next round starts as
-/// usual. For a store that purges by itself, a round costs one call.
+/// Each round calls [`delete_expired`](SessionStore::delete_expired) until it frees fewer than
+/// `batch` records. The pause before a round varies by 12.5 % in both directions, so that many
+/// processes on one backend do not purge at the same time. An error is logged, and the next round
+/// starts as usual. For a store that purges by itself, a round costs one call.
 ///
 /// # Panics
 /// If the caller is not inside a tokio runtime.

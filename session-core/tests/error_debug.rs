@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use session_core::{
     BoxError, Rejection, SessionError, StoreError,
-    cookie::{Key, KeyRing, WeakKey},
+    cookie::{InvalidKey, Key, KeyRing},
 };
 
 #[test]
@@ -18,6 +18,7 @@ fn debug_shows_the_message_and_the_sources() {
     assert_eq!(format!("{:?}", SessionError::from(unavailable)), shown);
     let rejection = Rejection::PrincipalWithoutRotation;
     assert_eq!(format!("{:?}", StoreError::from(rejection.clone())), rejection.to_string());
+    assert_eq!(format!("{rejection:?}"), rejection.to_string());
 }
 
 #[test]
@@ -27,5 +28,5 @@ fn main_prints_a_readable_line_for_a_weak_key() {
         Ok(())
     };
     let printed = format!("Error: {:?}", main().unwrap_err());
-    assert_eq!(printed, format!("Error: {}", WeakKey::Short { bytes: 5 }));
+    assert_eq!(printed, format!("Error: {}", InvalidKey::Short { bytes: 5 }));
 }

@@ -4,8 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use session_core::{
-    Change, Claim, Commit, Created, Cursor, Deleted, Json, Limits, ManualClock, MemoryStore, Name,
-    NewRecord, Outcome, Principal, Rejection, Rotation, SessionId, SessionStore, StoreError,
+    Attributes, Change, Claim, Commit, Created, Cursor, Deleted, Json, Limits, ManualClock,
+    MemoryStore, Name, NewRecord, Outcome, Principal, Rejection, Rotation, SessionId, SessionStore,
+    ShortText, StoreError,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -181,4 +182,39 @@ async fn c45_debug_shows_counts_and_no_session() {
     let text = format!("{store:?}");
     assert!(text.contains("held_sessions: 1"), "{text}");
     assert!(!text.contains(id.key().as_str()) && !text.contains("Entry"), "{text}");
+}
+
+#[tokio::test]
+async fn c50_attributes_and_the_former_secret_count() {
+    let store = MemoryStore::new();
+    let session = id();
+    let label = ShortText::new("Firefox on Linux").unwrap();
+    let labelled = Attributes { label: Some(label), ..Attributes::default() };
+    let new = NewRecord::new(session.secret_hash(), HOUR);
+    assert_eq!(store.create(&session.key(), new.clone()).await.unwrap(), Created::New);
+    let plain = store.held_bytes();
+    let done =
+        commit(&store, &session, Commit::new(session.secret_hash()).attributes(labelled.clone()));
+    assert!(matches!(done.await.unwrap(), Outcome::Done(_)));
+    let with_attributes = store.held_bytes();
+    assert!(with_attributes > plain + "Firefox on Linux".len());
+    let next = session.rotated().unwrap();
+    let grace = Some(Duration::from_secs(10));
+    let rotation = Rotation { secret: next.secret_hash(), generation: 1, grace };
+    let done = commit(&store, &session, Commit::new(session.secret_hash()).rotate(rotation));
+    assert!(matches!(done.await.unwrap(), Outcome::Done(_)));
+    assert!(store.held_bytes() >= with_attributes + 40, "a hash of 32 bytes and a time");
+    let last = next.rotated().unwrap();
+    let rotation = Rotation { secret: last.secret_hash(), generation: 2, grace: None };
+    let done = commit(&store, &next, Commit::new(next.secret_hash()).rotate(rotation));
+    assert!(matches!(done.await.unwrap(), Outcome::Done(_)));
+    assert_eq!(store.held_bytes(), with_attributes, "the former secret was dropped");
+    let reset = Commit::new(last.secret_hash()).attributes(Attributes::default());
+    assert!(matches!(commit(&store, &last, reset).await.unwrap(), Outcome::Done(_)));
+    assert_eq!(store.held_bytes(), plain);
+    end(&store, &session).await;
+    assert_eq!(store.create(&session.key(), new.attributes(labelled)).await.unwrap(), Created::New);
+    assert_eq!(store.held_bytes(), with_attributes);
+    end(&store, &session).await;
+    assert_eq!(store.held_bytes(), 0);
 }

@@ -3,7 +3,9 @@
 use crate::backend::{Backend, FEATURES, backends};
 
 /// A URL does not open a store.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// No backend of this build has the scheme, or the URL has no scheme.
@@ -64,6 +66,8 @@ pub enum ConnectError {
     Sql(#[from] store_sql::ConnectError),
 }
 
+session_core::debug_as_display!(ConnectError);
+
 /// The text of [`ConnectError::Scheme`] in a build with these backends: the mistake, the feature
 /// that would enable the scheme, and the available schemes.
 fn unsupported_scheme(scheme: &str, backends: &[Backend]) -> String {
@@ -109,6 +113,12 @@ mod tests {
         ] {
             assert_eq!(unsupported_scheme(scheme, &only_memory), expected);
         }
+    }
+
+    #[test]
+    fn debug_shows_the_text_of_display() {
+        let error = ConnectError::Scheme { scheme: "gopher".to_owned() };
+        assert_eq!(format!("{error:?}"), error.to_string());
     }
 
     #[test]

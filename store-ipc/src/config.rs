@@ -9,12 +9,21 @@ use std::{
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use session_core::Limits;
+use store_support::{
+    settings::{
+        DEADLINE_RANGE, invalid, is_valid_deadline, milliseconds as parse_milliseconds, parse,
+    },
+    url::{printable_scheme, query_pairs},
+};
 
 use crate::{
     error::ConfigError,
     trusted_owner::TrustedOwner,
     wire::frame::{DEFAULT_FRAME_BYTES, MAX_FRAME_BYTES, MIN_FRAME_BYTES},
 };
+
+/// The valid values of most settings.
+const NUMBER: &str = "a whole number above 0";
 
 /// The settings of an [`IpcStore`](crate::IpcStore), from code, a URL or a configuration file.
 ///
@@ -74,9 +83,9 @@ impl Config {
     /// [`ConfigError`] for another scheme, a relative path, an unknown setting or a value out of
     /// range.
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
-        let rest = url
-            .strip_prefix("ipc:")
-            .ok_or_else(|| ConfigError::Scheme { scheme: scheme(url).to_owned() })?;
+        let rest = url.strip_prefix("ipc:").ok_or_else(|| ConfigError::Scheme {
+            scheme: printable_scheme(url, "://").to_owned(),
+        })?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let path = match path.strip_prefix("//") {
             // A URL with a host belongs to another store. A password may precede the host, so
@@ -93,16 +102,16 @@ impl Config {
             return Err(ConfigError::Url { url: format!("ipc:{shown}") });
         }
         let mut config = Self::new(path);
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (key, value) in query_pairs(query) {
             match key {
-                "deadline_ms" => {
-                    config.deadline = Duration::from_millis(number("deadline_ms", value)?);
+                "deadline_ms" => config.deadline = parse_milliseconds("deadline_ms", value)?,
+                "max_in_flight" => config.max_in_flight = parse("max_in_flight", value, NUMBER)?,
+                "frame_bytes" => config.frame_bytes = parse("frame_bytes", value, NUMBER)?,
+                "data_bytes" => config.limits.data_bytes = parse("data_bytes", value, NUMBER)?,
+                "owner_uid" => {
+                    config.owner_uid =
+                        Some(parse("owner_uid", value, "a numeric user id such as 1000")?);
                 }
-                "max_in_flight" => config.max_in_flight = number("max_in_flight", value)?,
-                "frame_bytes" => config.frame_bytes = number("frame_bytes", value)?,
-                "data_bytes" => config.limits.data_bytes = number("data_bytes", value)?,
-                "owner_uid" => config.owner_uid = Some(uid(value)?),
                 _ => return Err(ConfigError::UnknownKey { key: key.to_owned() }),
             }
         }
@@ -169,63 +178,41 @@ impl Config {
     /// Checks that there is a path to connect to.
     pub(crate) fn check_path(&self) -> Result<(), ConfigError> {
         if self.path.as_os_str().is_empty() {
-            return Err(value(
+            return invalid(
                 "path",
                 "",
                 "the path of an owner's socket, such as /run/app/sessions.sock",
-            ));
+            );
         }
         Ok(())
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.deadline.is_zero() {
-            return Err(value("deadline_ms", &0, "1 or more"));
+        if !is_valid_deadline(self.deadline) {
+            return invalid("deadline_ms", &self.deadline.as_millis(), DEADLINE_RANGE);
         }
         // This is below the limit of tokio's semaphore.
         if self.max_in_flight.get() > 1 << 20 {
-            return Err(value("max_in_flight", &self.max_in_flight, "1 to 1048576"));
+            return invalid("max_in_flight", &self.max_in_flight, "1 to 1048576");
         }
         if !(MIN_FRAME_BYTES..=MAX_FRAME_BYTES).contains(&self.frame_bytes.get()) {
-            return Err(value(
+            return invalid(
                 "frame_bytes",
                 &self.frame_bytes,
                 &format!("{MIN_FRAME_BYTES} to {MAX_FRAME_BYTES}"),
-            ));
+            );
         }
         // The worst case doubles the size of a value: a name and a text of one byte each.
         let max = (self.frame_bytes.get() - MIN_FRAME_BYTES / 2) / 2;
         if self.limits.data_bytes > max {
-            return Err(value(
+            return invalid(
                 "data_bytes",
                 &self.limits.data_bytes,
                 &format!("at most {max}, or raise frame_bytes"),
-            ));
+            );
         }
         Ok(())
     }
-}
-
-/// The scheme of a URL, or an empty text if there is none. Only letters, digits, `+`, `-` and `.`
-/// count as a scheme (RFC 3986), so that an error shows nothing else.
-fn scheme(url: &str) -> &str {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    match url.split_once("://") {
-        Some((scheme, _)) if scheme.bytes().all(allowed) => scheme,
-        _ => "",
-    }
-}
-
-fn number<T: std::str::FromStr>(key: &'static str, text: &str) -> Result<T, ConfigError> {
-    text.parse().map_err(|_| value(key, text, "a whole number above 0"))
-}
-
-fn uid(text: &str) -> Result<u32, ConfigError> {
-    text.parse().map_err(|_| value("owner_uid", text, "a numeric user id such as 1000"))
-}
-
-fn value(key: &'static str, value: &(impl ToString + ?Sized), usable: &str) -> ConfigError {
-    ConfigError::Value { key, value: value.to_string(), usable: usable.to_owned() }
 }
 
 fn default_deadline() -> Duration {
@@ -312,7 +299,10 @@ mod tests {
                 "ipc:/s?deadline_ms=2s",
                 r#"deadline_ms: "2s" is not valid; use a whole number above 0"#,
             ),
-            ("ipc:/s?deadline_ms=0", r#"deadline_ms: "0" is not valid; use 1 or more"#),
+            (
+                "ipc:/s?deadline_ms=0",
+                r#"deadline_ms: "0" is not valid; use 1 or more, at most 86400000 (a day)"#,
+            ),
             (
                 "ipc:/s?max_in_flight=0",
                 r#"max_in_flight: "0" is not valid; use a whole number above 0"#,

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use session_core::{Rejection, StoreError};
+use store_support::settings::InvalidValue;
 
 use crate::{trusted_owner::TrustedOwner, wire::frame::FrameError};
 
@@ -10,7 +11,9 @@ use crate::{trusted_owner::TrustedOwner, wire::frame::FrameError};
 pub(crate) const STORE: &str = "ipc";
 
 /// The owner cannot serve as requested.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OwnerError {
     /// A running process serves this path already. The existing socket is unchanged.
@@ -58,7 +61,9 @@ pub enum OwnerError {
 }
 
 /// A setting is not valid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The scheme of the URL is not `ipc`. The rest of the URL is not shown, because the URL of
@@ -93,6 +98,15 @@ pub enum ConfigError {
         /// The values that are valid.
         usable: String,
     },
+}
+
+session_core::debug_as_display!(OwnerError, ConfigError);
+
+#[doc(hidden)]
+impl From<InvalidValue> for ConfigError {
+    fn from(InvalidValue { key, value, expected }: InvalidValue) -> Self {
+        Self::Value { key, value, usable: expected }
+    }
 }
 
 /// The reason why a client's call failed without a reply. All calls that one failure ends share it.
@@ -178,6 +192,12 @@ impl From<FrameError> for ClientError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debug_shows_the_message_and_the_sources() {
+        let error = OwnerError::Stream(io::Error::other("no descriptor is free"));
+        assert_eq!(format!("{error:?}"), "cannot serve the stream: no descriptor is free");
+    }
 
     #[test]
     fn each_client_error_maps_to_its_store_error() {

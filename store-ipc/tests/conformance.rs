@@ -16,8 +16,8 @@ use std::{
 
 use async_trait::async_trait;
 use session_core::{
-    BoxError, Limits, ManualClock, MemoryStore, MemoryStoreBuilder, SessionStore, StoreKey,
-    conformance::{Fixture, Purge, Supported},
+    BoxError, ManualClock, MemoryStore, MemoryStoreBuilder, SessionStore,
+    conformance::{Fixture, Supported},
 };
 use store_ipc::{Config, IpcStore, Owner, OwnerHandle};
 
@@ -26,7 +26,6 @@ use self::process::{FIXTURE, Process};
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How many sessions a bounded owner holds.
 const BOUND: usize = 1_000;
-const NOT_BYTES: &str = "the owner's memory store keeps typed values, not bytes";
 
 /// An owner in another process, with the machine's clock.
 struct OwnerProcess {
@@ -88,10 +87,6 @@ impl Fixture for OwnerProcess {
         Supported::Done(Arc::new(IpcStore::connect(self.path("bounded"))))
     }
 
-    async fn advance(&self, by: Duration) {
-        tokio::time::sleep(by).await;
-    }
-
     fn tolerance(&self) -> Duration {
         // Two processes and their tests share two cores.
         Duration::from_millis(250)
@@ -101,28 +96,8 @@ impl Fixture for OwnerProcess {
         DEADLINE
     }
 
-    fn limits(&self) -> Limits {
-        Limits::default()
-    }
-
-    fn purge(&self) -> Purge {
-        Purge::ByCall
-    }
-
-    fn secret(&self) -> Supported<String> {
-        Supported::NotApplicable("the store has no password")
-    }
-
     fn settings_text(&self) -> Supported<String> {
         Supported::Done(format!("{:?}", Config::new(self.path("main"))))
-    }
-
-    async fn corrupt(&self, _: &StoreKey) -> Supported {
-        Supported::NotApplicable(NOT_BYTES)
-    }
-
-    async fn future_format(&self, _: &StoreKey) -> Supported {
-        Supported::NotApplicable(NOT_BYTES)
     }
 
     async fn stop(&self) -> Supported {
@@ -141,14 +116,6 @@ impl Fixture for OwnerProcess {
 
     async fn thaw(&self) -> Supported {
         self.with_main(|process| process.thaw())
-    }
-
-    async fn dump(&self) -> Supported<Vec<u8>> {
-        Supported::NotApplicable(NOT_BYTES)
-    }
-
-    async fn physical_count(&self) -> Supported<u64> {
-        Supported::NotApplicable("the test cannot count records in another process")
     }
 }
 
@@ -245,36 +212,12 @@ impl Fixture for OwnerThread {
         self.clock.advance(by);
     }
 
-    fn tolerance(&self) -> Duration {
-        Duration::from_millis(50)
-    }
-
     fn deadline(&self) -> Duration {
         DEADLINE
     }
 
-    fn limits(&self) -> Limits {
-        Limits::default()
-    }
-
-    fn purge(&self) -> Purge {
-        Purge::ByCall
-    }
-
-    fn secret(&self) -> Supported<String> {
-        Supported::NotApplicable("the store has no password")
-    }
-
     fn settings_text(&self) -> Supported<String> {
         Supported::Done(format!("{:?}", self.namespaces.lock().unwrap()["main"].owner))
-    }
-
-    async fn corrupt(&self, _: &StoreKey) -> Supported {
-        Supported::NotApplicable(NOT_BYTES)
-    }
-
-    async fn future_format(&self, _: &StoreKey) -> Supported {
-        Supported::NotApplicable(NOT_BYTES)
     }
 
     async fn stop(&self) -> Supported {
@@ -296,14 +239,6 @@ impl Fixture for OwnerThread {
         Supported::NotApplicable(
             "freezing this process would freeze the test; OwnerProcess covers it",
         )
-    }
-
-    async fn thaw(&self) -> Supported {
-        Supported::NotApplicable("the owner is never frozen")
-    }
-
-    async fn dump(&self) -> Supported<Vec<u8>> {
-        Supported::NotApplicable(NOT_BYTES)
     }
 
     async fn physical_count(&self) -> Supported<u64> {

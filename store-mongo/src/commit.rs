@@ -7,9 +7,10 @@
 
 use mongodb::bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, doc};
 use session_core::{
-    AuthenticationChange, Change, Commit, Committed, Data, Guard, Json, Name, Outcome,
-    PrincipalChange, Record, Rejection,
+    AuthenticationChange, Change, Commit, Committed, Guard, Name, Outcome, PrincipalChange, Record,
+    Rejection,
 };
+use store_support::commit::{Verdict, data_after_clear, judge};
 
 use crate::codec::{
     decode::{DecodeError, Header},
@@ -238,19 +239,6 @@ fn without_all(fields: &[impl AsRef<str>], object: Bson) -> Bson {
     doc! { "$arrayToObject": { "$filter": { "input": input, "cond": remains } } }.into()
 }
 
-/// The data after a commit that clears the session.
-fn data_after_clear(commit: &Commit) -> Data {
-    let mut data = Data::new();
-    for (name, change) in &commit.changes {
-        match change {
-            Change::Set(value) => drop(data.insert(name.clone(), value.clone())),
-            Change::Add(by) => drop(data.insert(name.clone(), Json::integer(*by))),
-            Change::Remove => {}
-        }
-    }
-    data
-}
-
 /// The names that a commit adds to.
 fn added(commit: &Commit) -> impl Iterator<Item = &Name> {
     commit
@@ -307,47 +295,9 @@ pub(crate) fn committed(
 /// Derives from the unchanged record why a commit did not take effect. [`CommitAttempt::Retry`] if
 /// the commit could take effect on this record.
 pub(crate) fn explain(commit: &Commit, record: Option<Record>, limit: usize) -> CommitAttempt {
-    let Some(record) = record else { return CommitAttempt::Final(Outcome::Gone) };
-    if commit.secret != record.secret {
-        return CommitAttempt::Final(Outcome::Superseded);
+    match judge(commit, record, limit) {
+        Verdict::Settled(outcome) => CommitAttempt::Final(outcome),
+        Verdict::Rejected(rejection) => CommitAttempt::Rejected(rejection),
+        Verdict::Fits { .. } => CommitAttempt::Retry,
     }
-    if let Guard::Version(version) = commit.guard
-        && version != record.version
-    {
-        return CommitAttempt::Final(Outcome::Conflict);
-    }
-    if commit.is_empty() {
-        let Record { version, age, authenticated, ttl, attributes, .. } = record;
-        let added = std::collections::BTreeMap::new();
-        return CommitAttempt::Final(Outcome::Done(Committed {
-            version,
-            added,
-            age,
-            authenticated,
-            ttl,
-            attributes,
-        }));
-    }
-    let before = record.data.bytes();
-    let mut data = if commit.clear { Data::new() } else { record.data };
-    for (name, change) in &commit.changes {
-        match change {
-            Change::Set(value) => drop(data.insert(name.clone(), value.clone())),
-            Change::Remove => drop(data.remove(name.as_str())),
-            Change::Add(by) => {
-                let Some(current) = data.get(name.as_str()).map_or(Some(0), Json::as_integer)
-                else {
-                    return CommitAttempt::Rejected(Rejection::NotAnInteger { name: name.clone() });
-                };
-                let Some(sum) = current.checked_add(*by) else {
-                    return CommitAttempt::Rejected(Rejection::Overflow { name: name.clone() });
-                };
-                data.insert(name.clone(), Json::integer(sum));
-            }
-        }
-    }
-    if data.bytes() > limit.max(before) {
-        return CommitAttempt::Rejected(Rejection::DataTooLarge { bytes: data.bytes(), limit });
-    }
-    CommitAttempt::Retry
 }

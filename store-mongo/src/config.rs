@@ -1,12 +1,18 @@
 //! [`Config`], the settings of a store.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use mongodb::options::{
     ClientOptions, ConnectionString, Credential, ReadConcern, ReadPreference, WriteConcern,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use session_core::Limits;
+use store_support::{
+    settings::{
+        DEADLINE_RANGE, deserialize_section, invalid, is_valid_deadline, milliseconds, parse,
+    },
+    url::printable_key,
+};
 
 use crate::{
     error::{ClientError, ConfigError},
@@ -40,8 +46,7 @@ const MAX_DATA_BYTES: usize = 1 << 20;
 ///     .deadline(Duration::from_millis(500));
 /// # Ok::<(), store_mongo::ConfigError>(())
 /// ```
-#[derive(Clone, PartialEq, Deserialize)]
-#[serde(try_from = "File")]
+#[derive(Clone, PartialEq)]
 pub struct Config {
     /// What the driver reads from the URL.
     pub(crate) driver: ConnectionString,
@@ -187,20 +192,9 @@ impl Config {
         match key {
             "database" => self.database = text.into(),
             "collection" => self.collection = text.into(),
-            "deadline_ms" => {
-                self.deadline =
-                    Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?);
-            }
-            "data_bytes" => self.limits.data_bytes = number("data_bytes", text, "a whole number")?,
-            _ => {
-                return Err(ConfigError::UnknownKey {
-                    key: if url::is_printable_name(key) {
-                        key.to_owned()
-                    } else {
-                        "…".to_owned()
-                    },
-                });
-            }
+            "deadline_ms" => self.deadline = milliseconds("deadline_ms", text)?,
+            "data_bytes" => self.limits.data_bytes = parse("data_bytes", text, "a whole number")?,
+            _ => return Err(ConfigError::UnknownKey { key: printable_key(key, "_") }),
         }
         Ok(())
     }
@@ -209,42 +203,42 @@ impl Config {
         if !(1..=63).contains(&self.database.len())
             || self.database.contains(|c: char| c.is_control() || "/\\. \"$*<>:|?".contains(c))
         {
-            return Err(value(
+            return invalid(
                 "database",
                 &self.database,
                 "1 to 63 bytes without spaces and / \\ . \" $ * < > : | ?",
-            ));
+            );
         }
         let collection = &self.collection;
         if !(1..=100).contains(&collection.len())
             || collection.contains(|c: char| c.is_control() || c == '$')
         {
-            return Err(value(
+            return invalid(
                 "collection",
                 collection,
                 "1 to 100 bytes without dollar signs and control characters",
-            ));
+            );
         }
         if collection.starts_with("system.")
             || collection.starts_with('.')
             || collection.ends_with('.')
             || collection.contains("..")
         {
-            return Err(value(
+            return invalid(
                 "collection",
                 collection,
                 "a name that does not start with \"system.\" and has no empty part between dots",
-            ));
+            );
         }
-        if self.deadline.is_zero() {
-            return Err(value("deadline_ms", "0", "a millisecond or more"));
+        if !is_valid_deadline(self.deadline) {
+            return invalid("deadline_ms", &self.deadline.as_millis(), DEADLINE_RANGE);
         }
         if self.limits.data_bytes > MAX_DATA_BYTES {
-            return Err(value(
+            return invalid(
                 "data_bytes",
-                &self.limits.data_bytes.to_string(),
+                &self.limits.data_bytes,
                 "at most 1048576, and store large values elsewhere",
-            ));
+            );
         }
         if self.write_concern.w == Some(mongodb::options::Acknowledgment::Nodes(0)) {
             return Err(ConfigError::Url {
@@ -254,7 +248,7 @@ impl Config {
             });
         }
         if self.connections() == 0 || self.connections() > 1 << 20 {
-            return Err(value("maxPoolSize", &self.connections().to_string(), "1 to 1048576"));
+            return invalid("maxPoolSize", &self.connections(), "1 to 1048576");
         }
         if self
             .driver
@@ -296,47 +290,11 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A section of a configuration file: a URL and other settings.
-#[derive(Deserialize)]
-struct File {
-    url: String,
-    #[serde(flatten)]
-    settings: BTreeMap<String, Scalar>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Number(i64),
-}
-
-impl TryFrom<File> for Config {
-    type Error = ConfigError;
-
-    fn try_from(file: File) -> Result<Self, ConfigError> {
-        let mut config = Self::new(&file.url)?;
-        for (key, value) in &file.settings {
-            match value {
-                Scalar::Text(text) => config.set(key, text)?,
-                Scalar::Number(number) => config.set(key, &number.to_string())?,
-            }
-        }
-        config.check()?;
-        Ok(config)
+/// A section of a configuration file: a `url` and other settings.
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_section(deserializer, Self::new, Self::set, Self::check)
     }
-}
-
-fn number<T: std::str::FromStr>(
-    key: &'static str,
-    text: &str,
-    usable: &str,
-) -> Result<T, ConfigError> {
-    text.parse().map_err(|_| value(key, text, usable))
-}
-
-fn value(key: &'static str, value: &str, usable: &str) -> ConfigError {
-    ConfigError::Value { key, value: value.to_owned(), usable: usable.to_owned() }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use session_core::{BoxError, Rejection, StoreError};
+use store_support::settings::InvalidValue;
 
 /// The name of this store in errors and metrics.
 pub(crate) const STORE: &str = "mongo";
@@ -11,7 +12,9 @@ pub(crate) const STORE: &str = "mongo";
 pub(crate) const OLDEST_SERVER: (&str, i32) = ("5.0", 13);
 
 /// Invalid settings.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The scheme of the URL is not a scheme of MongoDB. The error omits the rest of the URL,
@@ -40,7 +43,7 @@ pub enum ConfigError {
         key: String,
     },
     /// The value of a setting is not valid.
-    #[error("{key}: {value:?} is not valid: use {usable}")]
+    #[error("{key}: {value:?} is not valid; use {usable}")]
     Value {
         /// Name of the setting.
         key: &'static str,
@@ -57,8 +60,17 @@ pub enum ConfigError {
     },
 }
 
+#[doc(hidden)]
+impl From<InvalidValue> for ConfigError {
+    fn from(InvalidValue { key, value, expected }: InvalidValue) -> Self {
+        Self::Value { key, value, usable: expected }
+    }
+}
+
 /// The store cannot be opened.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The settings are not valid.
@@ -74,6 +86,8 @@ pub enum ConnectError {
         source: BoxError,
     },
 }
+
+session_core::debug_as_display!(ConfigError, ConnectError);
 
 /// A failed call. The texts come from the driver or name the server's error codes. They never
 /// contain the server's message, because it quotes commands and documents with keys and values.
@@ -296,6 +310,13 @@ mod tests {
         assert!(matches!(error(11000), ClientError::DuplicateKey));
         let broken = Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert!(StoreError::from(ClientError::from(broken)).is_transient());
+    }
+
+    #[test]
+    fn debug_shows_the_message_and_the_sources() {
+        let source = BoxError::from(ClientError::Login);
+        let error = ConnectError::Server { server: "db:27017".to_owned(), source };
+        assert_eq!(format!("{error:?}"), format!("{error}: {}", ClientError::Login));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::fmt::{self, Write};
 
 use mongodb::options::{ConnectionString, HostInfo};
-use percent_encoding::percent_decode_str;
+use store_support::url::{
+    PORT_ADVICE, contains_login_end, has_valid_port, is_setting_name, percent_decoded,
+    printable_scheme, query_pairs, split_login,
+};
 
 use crate::error::ConfigError;
 
@@ -13,11 +16,6 @@ const OWN_SETTINGS: [&str; 3] = ["collection", "data_bytes", "deadline_ms"];
 /// Advice for a URL whose login the driver cannot parse.
 const ENCODE: &str = "in user, password and settings, the characters : / ? # [ ] @ % must be \
                       percent-encoded, and authMechanism must fit the login";
-
-/// Advice for a port that is not a number. The text may be a password without the `@` and the host
-/// after it.
-const PORT: &str = "use a number from 1 to 65535; user and password end with an @, and the host \
-                    follows it";
 
 /// The parts of a URL.
 pub(crate) struct ParsedUrl {
@@ -51,15 +49,13 @@ impl fmt::Display for Servers {
 pub(crate) fn parse(url: &str) -> Result<ParsedUrl, ConfigError> {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
     let Some((scheme @ ("mongodb" | "mongodb+srv"), rest)) = address.split_once("://") else {
-        return Err(ConfigError::Scheme { scheme: printable_scheme(address) });
+        return Err(ConfigError::Scheme { scheme: printable_scheme(address, "://").to_owned() });
     };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    // An `@` after the host ends a password that contains an unencoded `/` or `?`. All text before
-    // it may be secret.
-    if path.contains('@') || query.contains('@') {
+    if contains_login_end(path, query) {
         return Err(ConfigError::Url { part: "login", usable: ENCODE });
     }
-    let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (login, hosts) = split_login(authority);
     // The driver slices two bytes after a percent sign. It panics if they are not on a character
     // boundary, and the panic message contains the password.
     let is_code = |code: &str| {
@@ -70,16 +66,11 @@ pub(crate) fn parse(url: &str) -> Result<ParsedUrl, ConfigError> {
         return Err(ConfigError::Url { part: "login", usable: ENCODE });
     }
     if !hosts.split(',').all(has_valid_port) {
-        return Err(ConfigError::Url { part: "port", usable: PORT });
+        return Err(ConfigError::Url { part: "port", usable: PORT_ADVICE });
     }
     let database = decode(path, "database")?;
-    let pairs = || {
-        query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-    };
-    if pairs().any(|(key, _)| !is_printable_name(key)) {
+    let pairs = || query_pairs(query);
+    if pairs().any(|(key, _)| !is_setting_name(key, "_")) {
         return Err(ConfigError::UnknownKey { key: "…".to_owned() });
     }
     if pairs().any(|(key, _)| key.eq_ignore_ascii_case("socketTimeoutMS")) {
@@ -132,31 +123,7 @@ fn is_secret(key: &str) -> bool {
     key.contains("password") || key.starts_with("auth")
 }
 
-/// Whether a host has a valid port or no port.
-fn has_valid_port(host: &str) -> bool {
-    // Colons inside brackets belong to an IPv6 address.
-    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-    port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
-}
-
 fn decode(text: &str, part: &'static str) -> Result<String, ConfigError> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded
-        .map(Into::into)
-        .map_err(|_| ConfigError::Url { part, usable: "it must be UTF-8 after percent-decoding" })
-}
-
-/// Whether a text looks like the name of a setting. Other text may be a part of a password, so
-/// errors do not show it.
-pub(crate) fn is_printable_name(key: &str) -> bool {
-    (1..=40).contains(&key.len())
-        && key.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
-}
-
-/// The scheme of a URL. Empty if the URL has none, or if the scheme has other characters than
-/// letters, digits, `+`, `-` and `.` (RFC 3986), because it may be a part of a password.
-fn printable_scheme(url: &str) -> String {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    scheme.filter(|scheme| scheme.bytes().all(is_allowed)).unwrap_or_default().to_owned()
+    percent_decoded(text)
+        .ok_or(ConfigError::Url { part, usable: "it must be UTF-8 after percent-decoding" })
 }

@@ -21,7 +21,7 @@
 -- 1: the version does not match   2: gone   3: unreadable record   8: superseded secret
 -- 4, n: the n-th value is not an integer    5, n: its sum does not fit into 64 bits
 -- 6, bytes: the data is too large
--- 7, principal, ms: first the index of this principal needs an entry that is valid for so long
+-- 7, principal, ms: first the index of this principal needs an entry that is valid for that time
 local session = KEYS[1]
 local prefix, key = split_name(session)
 local changes, FIRST = ARGV, 17
@@ -210,7 +210,8 @@ if #set > 0 then
     local written = redis.pcall('HSET', session, unpack(set, 1, math.min(#set, 1000)))
     if type(written) == 'table' then
         -- The server is full and nothing is written yet. A commit that makes the data larger fails.
-        -- Any other commit goes on behind a write that needs no memory: no field has this name.
+        -- Any other commit first makes a write that needs no memory. No field has this name, so
+        -- that write changes nothing.
         if after > record.bytes then
             -- Repeat the call, so that the script fails with an error in the usual form.
             return redis.call('HSET', session, unpack(set, 1, math.min(#set, 1000)))

@@ -1,5 +1,5 @@
 -- The fast path of a commit that sets one value or adds to one. If anything is unusual, this part
--- changes nothing and the script goes on with `commit.lua`.
+-- changes nothing and the script continues with `commit.lua`.
 --
 -- KEYS[1] the session's hash
 -- ARGV  1 hash of the secret            2 maximum bytes of data

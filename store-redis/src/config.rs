@@ -1,9 +1,15 @@
 //! The settings of a store: defaults, setters, URL and file, checks.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use session_core::Limits;
+use store_support::{
+    settings::{
+        DEADLINE_RANGE, deserialize_section, invalid, is_valid_deadline, milliseconds, parse,
+    },
+    url::printable_key,
+};
 
 use crate::{connect::address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTES, url::UrlParts};
 
@@ -30,8 +36,7 @@ use crate::{connect::address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTE
 ///     Config::new("redis://127.0.0.1:6379/0?prefix=shop:")?.deadline(Duration::from_millis(500));
 /// # Ok::<(), store_redis::ConfigError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "File")]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     pub(crate) servers: Servers,
     pub(crate) tls: bool,
@@ -138,8 +143,8 @@ impl Config {
     }
 
     /// The most connections to a server. Each thread uses one of them for many calls at once. If
-    /// there are more threads than connections, threads share connections. The default is the
-    /// number of cores, and at least 4.
+    /// there are more threads than connections, threads share connections. With [`Self::wait`] the
+    /// store opens one more. The default is the number of cores, and at least 4.
     #[must_use]
     pub fn connections(mut self, connections: NonZeroUsize) -> Self {
         self.connections = connections;
@@ -188,22 +193,16 @@ impl Config {
     /// Sets a setting by its name in a URL or a file.
     pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
         match key {
-            "db" => self.database = number("db", text, "0 or above")?,
+            "db" => self.database = parse("db", text, "0 or above")?,
             "prefix" => self.prefix = text.into(),
-            "deadline_ms" => {
-                self.deadline =
-                    Duration::from_millis(number("deadline_ms", text, "a whole number above 0")?);
-            }
-            "connections" => self.connections = number("connections", text, "1 to 1024")?,
-            "max_in_flight" => self.max_in_flight = number("max_in_flight", text, "1 to 1048576")?,
-            "data_bytes" => self.limits.data_bytes = number("data_bytes", text, "a whole number")?,
+            "deadline_ms" => self.deadline = milliseconds("deadline_ms", text)?,
+            "connections" => self.connections = parse("connections", text, "1 to 1024")?,
+            "max_in_flight" => self.max_in_flight = parse("max_in_flight", text, "1 to 1048576")?,
+            "data_bytes" => self.limits.data_bytes = parse("data_bytes", text, "a whole number")?,
             "wait_replicas" => {
-                self.wait_replicas = Some(number("wait_replicas", text, "1 or more")?);
+                self.wait_replicas = Some(parse("wait_replicas", text, "1 or more")?);
             }
-            "wait_ms" => {
-                self.wait_within =
-                    Duration::from_millis(number("wait_ms", text, "a whole number above 0")?);
-            }
+            "wait_ms" => self.wait_within = milliseconds("wait_ms", text)?,
             "tls_ca" => self.tls_ca = Some(text.into()),
             "tls_cert" => self.tls_cert = Some(text.into()),
             "tls_key" => self.tls_key = Some(text.into()),
@@ -211,13 +210,7 @@ impl Config {
             "sentinel_password" => self.sentinel_password = Some(text.to_owned()),
             "user" => self.username = Some(text.to_owned()),
             "password" => self.password = Some(text.to_owned()),
-            _ => {
-                let looks_like_one = key.len() <= 32
-                    && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-                return Err(ConfigError::UnknownKey {
-                    key: if looks_like_one { key.to_owned() } else { "…".to_owned() },
-                });
-            }
+            _ => return Err(ConfigError::UnknownKey { key: printable_key(key, "_") }),
         }
         Ok(())
     }
@@ -229,37 +222,34 @@ impl Config {
             || self.prefix.len() > MAX_PREFIX_BYTES
             || self.prefix.contains(control_or_brace)
         {
-            return Err(value(
+            return invalid(
                 "prefix",
                 &self.prefix,
                 "1 to 64 bytes without braces and control characters",
-            ));
+            );
         }
-        if self.deadline.is_zero() {
-            return Err(value("deadline_ms", "0", "1 or more"));
+        if !is_valid_deadline(self.deadline) {
+            return invalid("deadline_ms", &self.deadline.as_millis(), DEADLINE_RANGE);
         }
         if self.database < 0 || (self.servers.is_cluster() && self.database != 0) {
-            return Err(value(
-                "db",
-                &self.database.to_string(),
-                "0 or above, and 0 with a Cluster",
-            ));
+            return invalid("db", &self.database, "0 or above, and 0 with a Cluster");
         }
         if self.connections.get() > 1024 {
-            return Err(value("connections", &self.connections.to_string(), "1 to 1024"));
+            return invalid("connections", &self.connections, "1 to 1024");
         }
         // tokio limits the permits of a semaphore to fewer than `usize::MAX`.
         if self.max_in_flight.get() > 1 << 20 {
-            return Err(value("max_in_flight", &self.max_in_flight.to_string(), "1 to 1048576"));
+            return invalid("max_in_flight", &self.max_in_flight, "1 to 1048576");
         }
         if self.wait_replicas.is_some()
-            && (self.wait_within.is_zero() || self.wait_within >= self.deadline)
+            // `WAIT` with 0 ms would wait without a limit.
+            && (self.wait_within < Duration::from_millis(1) || self.wait_within >= self.deadline)
         {
-            return Err(value(
+            return invalid(
                 "wait_ms",
-                &self.wait_within.as_millis().to_string(),
+                &self.wait_within.as_millis(),
                 "1 or more, and less than deadline_ms",
-            ));
+            );
         }
         if self.username.is_some() && self.password.is_none() {
             // A user without a password is often a password, so the error does not show it.
@@ -281,7 +271,7 @@ impl Config {
             }
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
-            return Err(value("tls_cert", "only one file", "tls_cert and tls_key together"));
+            return invalid("tls_cert", "only one file", "tls_cert and tls_key together");
         }
         Ok(())
     }
@@ -308,47 +298,11 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A section of a configuration file: a URL and settings.
-#[derive(Deserialize)]
-struct File {
-    url: String,
-    #[serde(flatten)]
-    settings: BTreeMap<String, Scalar>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Number(i64),
-}
-
-impl TryFrom<File> for Config {
-    type Error = ConfigError;
-
-    fn try_from(file: File) -> Result<Self, ConfigError> {
-        let mut config = Self::new(&file.url)?;
-        for (key, value) in &file.settings {
-            match value {
-                Scalar::Text(text) => config.set(key, text)?,
-                Scalar::Number(number) => config.set(key, &number.to_string())?,
-            }
-        }
-        config.check()?;
-        Ok(config)
+/// A section of a configuration file: a `url` and settings.
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_section(deserializer, Self::new, Self::set, Self::check)
     }
-}
-
-fn number<T: std::str::FromStr>(
-    key: &'static str,
-    text: &str,
-    expected: &str,
-) -> Result<T, ConfigError> {
-    text.parse().map_err(|_| value(key, text, expected))
-}
-
-fn value(key: &'static str, value: &str, expected: &str) -> ConfigError {
-    ConfigError::Value { key, value: value.to_owned(), expected: expected.to_owned() }
 }
 
 #[cfg(test)]

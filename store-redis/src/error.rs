@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use session_core::{BoxError, Rejection, StoreError};
+use store_support::settings::InvalidValue;
 
 /// The name of the store in errors.
 pub(crate) const STORE: &str = "redis";
@@ -12,7 +13,9 @@ pub(crate) const STORE: &str = "redis";
 pub(crate) const OLDEST: (u32, u32) = (6, 2);
 
 /// Settings that are not valid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The scheme of the URL is not one of Redis. The error does not show the rest of the URL,
@@ -73,8 +76,17 @@ pub enum ConfigError {
     },
 }
 
+#[doc(hidden)]
+impl From<InvalidValue> for ConfigError {
+    fn from(InvalidValue { key, value, expected }: InvalidValue) -> Self {
+        Self::Value { key, value, expected }
+    }
+}
+
 /// Why [`RedisStore::connect`](crate::RedisStore::connect) failed.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The settings are not valid.
@@ -90,6 +102,8 @@ pub enum ConnectError {
         source: BoxError,
     },
 }
+
+session_core::debug_as_display!(ConfigError, ConnectError);
 
 /// Why a call failed. The variants hold texts instead of the driver's errors, because those can
 /// quote a command with its keys.
@@ -195,6 +209,8 @@ impl ClientError {
             "OOM" => Self::Full(why),
             "NOAUTH" => Self::LoginRequired,
             "WRONGPASS" => Self::WrongLogin,
+            // Redis closes the connection after it. The clients of the server share the limit.
+            _ if why.contains("max number of clients") => Self::Busy(why),
             // A command in a script without permission: this error does not have its own code.
             _ if why.contains("can't run this command") => Self::NoPermission(why),
             _ => Self::Refused(why),

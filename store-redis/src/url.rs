@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use percent_encoding::percent_decode_str;
+use store_support::url::{
+    contains_login_end, percent_decoded, printable_scheme, query_pairs, split_login,
+};
 
 use crate::{
     connect::address::{Host, Servers},
@@ -30,9 +32,7 @@ impl<'u> UrlParts<'u> {
     /// Reads a URL. It does not check the settings.
     pub(crate) fn read(url: &'u str) -> Result<Self, ConfigError> {
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
-        // An `@` behind the host means that the password contains an unencoded `/` or `?`.
-        // Everything before the `@` may be secret.
-        if !address.starts_with("unix:") && (query.contains('@') || path(address).contains('@')) {
+        if !address.starts_with("unix:") && contains_login_end(path(address), query) {
             return Err(invalid("login", ENCODE));
         }
         let parts = match address.strip_prefix("unix:") {
@@ -46,10 +46,7 @@ impl<'u> UrlParts<'u> {
     pub(crate) fn settings(
         &self,
     ) -> impl Iterator<Item = Result<(&'u str, String), ConfigError>> + use<'u> {
-        self.query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((key, decoded(value, "settings")?))
-        })
+        query_pairs(self.query).map(|(key, value)| Ok((key, decoded(value, "settings")?)))
     }
 
     fn socket(path: &str) -> Result<Self, ConfigError> {
@@ -72,11 +69,14 @@ impl<'u> UrlParts<'u> {
             "rediss-cluster" => (true, Kind::Cluster),
             "redis-sentinel" => (false, Kind::Sentinel),
             "rediss-sentinel" => (true, Kind::Sentinel),
-            _ => return Err(ConfigError::Scheme { scheme: shown_scheme(address) }),
+            _ => {
+                return Err(ConfigError::Scheme {
+                    scheme: printable_scheme(address, "://").to_owned(),
+                });
+            }
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        // From the right, because a password may contain an unencoded `@`.
-        let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (login, hosts) = split_login(authority);
         let port = if kind == Kind::Sentinel { SENTINEL_PORT } else { PORT };
         let hosts =
             hosts.split(',').map(|host| self::host(host, port)).collect::<Result<Vec<_>, _>>()?;
@@ -157,8 +157,7 @@ fn host(text: &str, port: u16) -> Result<Host, ConfigError> {
 }
 
 fn decoded(text: &str, part: &'static str) -> Result<String, ConfigError> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| invalid(part, "use UTF-8, percent-encoded"))
+    percent_decoded(text).ok_or_else(|| invalid(part, "use UTF-8, percent-encoded"))
 }
 
 fn non_empty(text: String) -> Option<String> {
@@ -167,14 +166,6 @@ fn non_empty(text: String) -> Option<String> {
 
 fn invalid(part: &'static str, expected: &'static str) -> ConfigError {
     ConfigError::Url { part, expected }
-}
-
-/// The scheme of a URL for an error text. It is empty unless it consists of letters, digits, `+`,
-/// `-` and `.` (RFC 3986), so that the error shows nothing else of the URL.
-fn shown_scheme(url: &str) -> String {
-    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    scheme.filter(|scheme| scheme.bytes().all(named)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

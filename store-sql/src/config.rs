@@ -1,14 +1,18 @@
 //! The settings of a store, and the one table of their names.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use session_core::Limits;
+use store_support::{
+    settings::{deserialize_section, is_valid_deadline},
+    url::printable_key,
+};
 
 use crate::{
     dialect::Dialect,
     error::ConfigError,
-    url::{self, Driver},
+    url::{self, Driver, Preparation},
 };
 
 /// The settings of an [`SqlStore`](crate::SqlStore), from code, a URL or a configuration file.
@@ -26,12 +30,19 @@ use crate::{
 /// let config = Config::new("sqlite:sessions.db?table=carts")?.deadline(Duration::from_millis(500));
 /// # Ok::<(), store_sql::ConfigError>(())
 /// ```
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "Section")]
+#[derive(Clone)]
 pub struct Config {
     pub(crate) dialect: Dialect,
     /// The options that the driver connects with.
     pub(crate) driver: Driver,
+    /// How the driver prepares statements on PostgreSQL.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "only the driver of PostgreSQL has this choice")
+    )]
+    pub(crate) preparation: Preparation,
+    /// The settings of the driver that name a file, each with its path.
+    tls_files: Vec<(&'static str, String)>,
     /// The address of the database, without the login.
     pub(crate) server: String,
     pub(crate) table: Box<str>,
@@ -80,14 +91,17 @@ const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "deadline_ms",
-        values: "a whole number, 1 or more",
+        values: "a whole number, 1 or more, at most 86400000 (a day)",
         default: "2000",
         meaning: "how long a call may take, in milliseconds",
         set: |config, text| {
             config.deadline = Duration::from_millis(text.parse().ok()?);
             Some(())
         },
-        out_of_range: |config| config.deadline.is_zero().then(|| "0".to_owned()),
+        out_of_range: |config| {
+            let deadline = config.deadline;
+            (!is_valid_deadline(deadline)).then(|| deadline.as_millis().to_string())
+        },
     },
     Setting {
         name: "connections",
@@ -152,12 +166,14 @@ impl Config {
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         let parts = url::read(url)?;
         if let Some((key, _)) = parts.settings.iter().find(|(key, _)| setting(key).is_none()) {
-            return Err(unknown(key));
+            return Err(unknown(key, parts.advice(key)));
         }
         let (driver, server) = parts.driver()?;
         let mut config = Self {
             dialect: parts.dialect,
             driver,
+            preparation: parts.preparation(),
+            tls_files: parts.tls_files(),
             server,
             table: "sessions".into(),
             connections: 8,
@@ -246,8 +262,19 @@ impl Config {
         Ok(())
     }
 
+    /// Checks that the files of the settings can be read.
+    pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
+        for (key, path) in &self.tls_files {
+            if let Err(error) = std::fs::File::open(path) {
+                let usable = format!("the path of a PEM file that this user can read ({error})");
+                return Err(ConfigError::Value { key, value: path.clone(), usable });
+            }
+        }
+        Ok(())
+    }
+
     fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
-        let setting = setting(key).ok_or_else(|| unknown(key))?;
+        let setting = setting(key).ok_or_else(|| unknown(key, None))?;
         (setting.set)(self, text).ok_or_else(|| setting.invalid(text.to_owned()))
     }
 }
@@ -285,15 +312,16 @@ fn set_synchronous(config: &mut Config, text: &str) -> Option<()> {
 }
 
 /// The error for an unknown setting. It shows the key only if the key has the form of a name,
-/// because it can be a part of a password.
-fn unknown(key: &str) -> ConfigError {
-    let is_name = (1..=40).contains(&key.len())
-        && key.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'));
+/// because it can be a part of a password. `advice` replaces the list of all settings.
+fn unknown(key: &str, advice: Option<&str>) -> ConfigError {
+    if let Some(advice) = advice {
+        return ConfigError::UnknownKey { key: key.to_owned(), usable: advice.to_owned() };
+    }
     let own: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
     ConfigError::UnknownKey {
-        key: if is_name { key.to_owned() } else { "…".to_owned() },
+        key: printable_key(key, "_-"),
         usable: format!(
-            "{}, or in the URL a setting of the driver: {}",
+            "use {}, or in the URL a setting of the driver: {}",
             own.join(", "),
             url::driver_settings()
         ),
@@ -315,36 +343,10 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A section of a configuration file: a URL, and settings beside it.
-#[derive(Deserialize)]
-struct Section {
-    url: String,
-    #[serde(flatten)]
-    settings: BTreeMap<String, Scalar>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Number(i64),
-    Flag(bool),
-}
-
-impl TryFrom<Section> for Config {
-    type Error = ConfigError;
-
-    fn try_from(section: Section) -> Result<Self, ConfigError> {
-        let mut config = Self::new(&section.url)?;
-        for (key, value) in &section.settings {
-            match value {
-                Scalar::Text(text) => config.set(key, text)?,
-                Scalar::Number(number) => config.set(key, &number.to_string())?,
-                Scalar::Flag(flag) => config.set(key, &flag.to_string())?,
-            }
-        }
-        config.check()?;
-        Ok(config)
+/// A section of a configuration file: a `url`, and settings beside it.
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_section(deserializer, Self::new, Self::set, Self::check)
     }
 }
 
@@ -435,7 +437,8 @@ mod tests {
             ("postgres://host/?collection=a", "collection"),
             ("postgres://host/?synchronous=normal", "SQLite"),
             ("postgres://host/?sslmode=sometimes", "sometimes"),
-            ("mysql://host/?sslmode=require", "sslmode"),
+            ("mysql://host/?sslmode=require", "write ssl-mode"),
+            ("postgres://host/?SSL=hunter2", "write sslmode=verify-full"),
             ("sqlite:", "file"),
             ("sqlite::memory:", "memory:"),
             ("sqlite:a.db?synchronous=off", "normal"),

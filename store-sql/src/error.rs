@@ -3,11 +3,18 @@
 use session_core::{BoxError, JsonError, Rejection, StoreError};
 use sqlx::error::DatabaseError;
 
+use crate::codes::{self, Class};
+
 /// The name of the store in errors.
 pub(crate) const STORE: &str = "sql";
 
+/// How the driver's errors about certificates start.
+const UNTRUSTED: &str = "invalid peer certificate";
+
 /// A setting is not valid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The URL's scheme does not belong to a database of this build. The error does not show the
@@ -30,11 +37,11 @@ pub enum ConfigError {
     },
     /// There is no such setting. The error shows the name only if it has the form of one, because
     /// it can be a part of a password.
-    #[error("unknown setting {key:?} of an SQL store; use {usable}")]
+    #[error("unknown setting {key:?} of an SQL store; {usable}")]
     UnknownKey {
         /// The name.
         key: String,
-        /// The settings of this build.
+        /// What to do instead, or the settings of this build.
         usable: String,
     },
     /// The value of a setting is not valid.
@@ -59,7 +66,9 @@ pub enum ConfigError {
 }
 
 /// A store cannot be opened.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// A setting is not valid.
@@ -75,6 +84,8 @@ pub enum ConnectError {
         source: BoxError,
     },
 }
+
+session_core::debug_as_display!(ConfigError, ConnectError);
 
 /// Why a row is not a valid record. The text contains none of the stored values.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +116,12 @@ pub(crate) enum ClientError {
     ReadOnly(String),
     #[error("the database has no space left: {0}")]
     Full(String),
+    #[error(
+        "the driver does not trust the certificate of the database; name the authority that \
+         signed it with sslrootcert (MySQL: ssl-ca), and use the name in the certificate as the \
+         host: {0}"
+    )]
+    Certificate(String),
     #[error("the database refuses the login; look at user, password and database in the URL: {0}")]
     Login(String),
     #[error(
@@ -117,12 +134,45 @@ pub(crate) enum ClientError {
          them: {0}"
     )]
     MissingRight(String),
+    #[error(
+        "the server demands a primary key of each table, and the table in the database has none; \
+         drop it, or create it with the SQL of Dialect::schema under another name, and write that \
+         name into the setting table: {0}"
+    )]
+    NoPrimaryKey(String),
+    #[cfg(feature = "mysql")]
+    #[error(
+        "the server has blocked this machine after failed connections; execute FLUSH HOSTS as an \
+         administrator: {0}"
+    )]
+    Blocked(String),
+    #[cfg(feature = "mysql")]
+    #[error("the server demands TLS; write ssl-mode=VERIFY_IDENTITY into the URL: {0}")]
+    TlsDemanded(String),
+    #[error(
+        "a proxy between the store and the database does not keep prepared statements; write \
+         statement-cache-capacity=0 into the URL, or let the proxy manage prepared statements \
+         (pgbouncer 1.21: max_prepared_statements=200): {0}"
+    )]
+    Pooler(String),
+    #[error(
+        "pgbouncer refuses a parameter of the connection; write the line \
+         \"ignore_startup_parameters = extra_float_digits\" into pgbouncer.ini, and remove the \
+         setting options from the URL: {0}"
+    )]
+    StartupParameter(String),
     #[cfg(feature = "sqlite")]
     #[error(
         "the database file or its lock file cannot be opened; check that the folder exists and \
          that this user may write to it: {0}"
     )]
     File(String),
+    #[cfg(feature = "sqlite")]
+    #[error(
+        "the database file {0} was removed while the store used it; put it back, or restart all \
+         servers of the site to begin with a new file"
+    )]
+    FileRemoved(String),
     #[error("the database or the driver refuses the operation: {0}")]
     Refused(String),
     #[error(
@@ -174,6 +224,10 @@ impl ClientError {
     /// Converts an error of an attempt to connect.
     pub(crate) fn of_connecting(error: sqlx::Error) -> Self {
         match error {
+            // The driver reports its check of the certificate as a failure of the connection.
+            sqlx::Error::Io(error) if error.to_string().starts_with(UNTRUSTED) => {
+                Self::Certificate(error.to_string())
+            }
             sqlx::Error::Io(error) => Self::Unreachable(error.to_string()),
             other => other.into(),
         }
@@ -189,111 +243,62 @@ impl ClientError {
         if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
             return Self::by_result(code.parse().unwrap_or_default(), error.message());
         }
-        Self::by_state(&code)
+        Self::by_state(&code, error.message())
     }
 
-    /// Maps an SQLSTATE of PostgreSQL; see "PostgreSQL Error Codes", appendix A of its manual.
-    fn by_state(code: &str) -> Self {
-        let named = format!("SQLSTATE {code}");
-        match code {
-            // serialization_failure, deadlock_detected, lock_not_available.
-            "40001" | "40P01" | "55P03" => Self::Conflict(named),
-            // admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout.
-            "57P01" | "57P02" | "57P03" | "57P05" => Self::Lost(named),
-            // query_canceled, too_many_connections, out_of_memory, configuration_limit_exceeded.
-            "57014" | "53300" | "53200" | "53400" => Self::Busy(named),
-            // read_only_sql_transaction.
-            "25006" => Self::ReadOnly(named),
-            // disk_full.
-            "53100" => Self::Full(named),
-            // invalid_authorization_specification, invalid_password.
-            "28000" | "28P01" => Self::Login(named),
-            // invalid_catalog_name.
-            "3D000" => Self::NoDatabase(named),
-            // insufficient_privilege.
-            "42501" => Self::MissingRight(named),
-            // undefined_table, invalid_schema_name; undefined_column.
-            "42P01" | "3F000" => Self::NoTable(String::new()),
-            "42703" => Self::OtherTable(String::new()),
-            // invalid_json_text.
-            "22032" => Self::NotJson,
-            _ if code.starts_with("08") => Self::Lost(named),
-            _ => Self::Refused(named),
-        }
+    fn by_state(code: &str, message: &str) -> Self {
+        Self::of_class(codes::class(codes::STATES, code, message), format!("SQLSTATE {code}"))
     }
 
-    /// Maps an error number of MySQL or MariaDB; see MySQL's "Server Error Message Reference".
     #[cfg(feature = "mysql")]
     fn by_number(number: u16) -> Self {
-        let named = format!("error {number}");
-        match number {
-            // ER_LOCK_DEADLOCK, ER_LOCK_WAIT_TIMEOUT, ER_CHECKREAD,
-            // ER_TRANSACTION_ROLLBACK_DURING_COMMIT (of a group).
-            1213 | 1205 | 1020 | 3101 => Self::Conflict(named),
-            // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED, ER_NEW_ABORTING_CONNECTION,
-            // ER_CLIENT_INTERACTION_TIMEOUT.
-            1053 | 1927 | 1184 | 4031 => Self::Lost(named),
-            // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED,
-            // ER_OUT_OF_RESOURCES, ER_QUERY_INTERRUPTED, ER_STATEMENT_TIMEOUT, ER_QUERY_TIMEOUT,
-            // ER_UNKNOWN_COM_ERROR (Galera's "not ready yet").
-            1040 | 1203 | 1226 | 1041 | 1317 | 1969 | 3024 | 1047 => Self::Busy(named),
-            // ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE.
-            1290 | 1836 => Self::ReadOnly(named),
-            // ER_DISK_FULL, ER_RECORD_FILE_FULL, ER_LOCK_TABLE_FULL.
-            1021 | 1114 | 1206 => Self::Full(named),
-            // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_DBACCESS_DENIED_ERROR,
-            // ER_NO_DB_ERROR.
-            1045 | 1698 | 1044 | 1046 => Self::Login(named),
-            // ER_BAD_DB_ERROR.
-            1049 => Self::NoDatabase(named),
-            // ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR,
-            // ER_SPECIFIC_ACCESS_DENIED_ERROR.
-            1142 | 1143 | 1227 => Self::MissingRight(named),
-            // ER_NO_SUCH_TABLE, ER_BAD_FIELD_ERROR.
-            1146 => Self::NoTable(String::new()),
-            1054 => Self::OtherTable(String::new()),
-            // ER_INVALID_JSON_TEXT and related numbers; ER_BAD_NULL_ERROR, which MariaDB reports
-            // for the same cause.
-            3140..=3158 | 4038 | 1048 => Self::NotJson,
-            _ => Self::Refused(named),
-        }
+        Self::of_class(codes::class(codes::NUMBERS, number, ""), format!("error {number}"))
     }
 
-    /// Maps a result code of SQLite; see its page "Result and Error Codes".
     #[cfg(feature = "sqlite")]
     fn by_result(code: i32, message: &str) -> Self {
-        let named = format!("result {code}");
-        match code & 0xff {
-            // SQLITE_BUSY, SQLITE_LOCKED.
-            5 | 6 => Self::Conflict(named),
-            // SQLITE_IOERR, SQLITE_PROTOCOL.
-            10 | 15 => Self::Lost(named),
-            // SQLITE_NOMEM.
-            7 => Self::Busy(named),
-            // SQLITE_FULL.
-            13 => Self::Full(named),
-            // SQLITE_CANTOPEN.
-            14 => Self::Unreachable(
+        let class = codes::class(codes::RESULTS, code & 0xff, message);
+        Self::of_class(class, format!("result {code}"))
+    }
+
+    fn of_class(class: Class, code: String) -> Self {
+        match class {
+            Class::Conflict => Self::Conflict(code),
+            Class::Lost => Self::Lost(code),
+            Class::Busy => Self::Busy(code),
+            Class::ReadOnly => Self::ReadOnly(code),
+            #[cfg(feature = "sqlite")]
+            Class::Unreachable => Self::Unreachable(
                 "the file cannot be opened; check that the folder exists and that this user may \
                  write to it"
                     .to_owned(),
             ),
-            // SQLITE_PERM, SQLITE_READONLY, SQLITE_AUTH.
-            3 | 8 | 23 => Self::MissingRight(named),
-            // SQLITE_CORRUPT, SQLITE_NOTADB.
-            11 | 26 => {
+            Class::Full => Self::Full(code),
+            Class::Login => Self::Login(code),
+            Class::NoDatabase => Self::NoDatabase(code),
+            Class::MissingRight => Self::MissingRight(code),
+            Class::NoTable => Self::NoTable(String::new()),
+            Class::OtherTable => Self::OtherTable(String::new()),
+            Class::NotJson => Self::NotJson,
+            Class::NoPrimaryKey => Self::NoPrimaryKey(code),
+            #[cfg(feature = "mysql")]
+            Class::Blocked => Self::Blocked(code),
+            #[cfg(feature = "mysql")]
+            Class::TlsDemanded => Self::TlsDemanded(code),
+            Class::Pooler => Self::Pooler(code),
+            Class::StartupParameter => Self::StartupParameter(code),
+            #[cfg(feature = "sqlite")]
+            Class::Damaged => {
                 Self::Refused("the file is not an SQLite database, or it is damaged".to_owned())
             }
-            1 if message.starts_with("no such table") => Self::NoTable(String::new()),
-            1 if message.starts_with("no such column") => Self::OtherTable(String::new()),
-            1 if message.contains("malformed JSON") => Self::NotJson,
-            _ => Self::Refused(named),
+            Class::Refused => Self::Refused(code),
         }
     }
 
     /// Whether the connection that reported this error must be closed.
     pub(crate) fn ends_connection(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::ReadOnly(_))
+        // After an error of a proxy the driver may know statements that the server does not know.
+        matches!(self, Self::Lost(_) | Self::ReadOnly(_) | Self::Pooler(_))
     }
 
     /// Adds the table's name to an error about the table.
@@ -312,61 +317,24 @@ impl From<ClientError> for StoreError {
             ClientError::Full(_) => {
                 Rejection::Full { store: STORE.into(), what: "disk".into() }.into()
             }
+            #[cfg(feature = "sqlite")]
+            ClientError::FileRemoved(_) => Self::Unavailable { store: STORE, source: error.into() },
             ClientError::Unreachable(_)
             | ClientError::Lost(_)
             | ClientError::Busy(_)
             | ClientError::ReadOnly(_)
             | ClientError::Conflict(_) => Self::Unavailable { store: STORE, source: error.into() },
-            ClientError::Login(_)
-            | ClientError::NoDatabase(_)
-            | ClientError::MissingRight(_)
-            | ClientError::Refused(_)
-            | ClientError::NoTable(_)
-            | ClientError::OtherTable(_)
-            | ClientError::Answer(_)
-            | ClientError::Cursor
-            | ClientError::NotJson => Self::Other { store: STORE, source: error.into() },
-            #[cfg(feature = "sqlite")]
-            ClientError::File(_) => Self::Other { store: STORE, source: error.into() },
+            // No waiting helps.
+            error => Self::Other { store: STORE, source: error.into() },
         }
     }
+}
+
+/// Whether an error of the first call ends the start. Otherwise the store works once the database
+/// does.
+pub(crate) fn ends_start(error: &StoreError) -> bool {
+    !error.is_transient()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_codes_map_to_store_error_variants() {
-        for code in ["40001", "40P01", "57P01", "53300", "08006", "25006"] {
-            assert!(StoreError::from(ClientError::by_state(code)).is_transient(), "{code}");
-        }
-        for code in ["28P01", "3D000", "42501", "42P01", "22P02"] {
-            assert!(
-                matches!(
-                    StoreError::from(ClientError::by_state(code)),
-                    StoreError::Other { store: "sql", .. }
-                ),
-                "{code}"
-            );
-        }
-        assert!(matches!(
-            StoreError::from(ClientError::by_state("53100")),
-            StoreError::Rejected(Rejection::Full { .. })
-        ));
-        #[cfg(feature = "mysql")]
-        for number in [1213, 1205, 1040, 1053] {
-            assert!(StoreError::from(ClientError::by_number(number)).is_transient(), "{number}");
-        }
-        #[cfg(feature = "sqlite")]
-        for code in [5, 6, 261, 517, 10] {
-            assert!(StoreError::from(ClientError::by_result(code, "")).is_transient(), "{code}");
-        }
-        assert!(StoreError::from(ClientError::from(sqlx::Error::WorkerCrashed)).is_transient());
-    }
-    #[test]
-    fn missing_database_error_says_how_to_create_it() {
-        let text = ClientError::by_state("3D000").to_string();
-        assert!(text.contains("does not exist") && text.contains("CREATE DATABASE"), "{text}");
-    }
-}
+mod tests;

@@ -4,11 +4,13 @@
 #![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
 mod codec;
+mod codes;
 mod commit;
 mod config;
 mod connect;
 mod dialect;
 mod error;
+mod foreign;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -16,6 +18,7 @@ mod index;
 mod scan;
 mod schema;
 mod store;
+mod tls;
 mod url;
 
 pub use config::Config;

@@ -12,9 +12,9 @@ use crate::{
     codec::object,
     commit::{self, Verdict},
     config::Config,
-    connect::{ApplicationPool, Client, Engine},
+    connect::{ApplicationPool, Client, Database},
     dialect::{Arg, Statement},
-    error::{ClientError, ConfigError, ConnectError, STORE, Unreadable},
+    error::{ClientError, ConfigError, ConnectError, STORE, Unreadable, ends_start},
     index, scan,
 };
 
@@ -60,12 +60,12 @@ impl SqlStore {
     /// [`ConfigError`] if a setting is not valid.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
-        let engine = Engine::own(config.dialect, &config.driver, config.connections, config.wait());
-        Ok(Self(Arc::new(Client::new(engine, config))))
+        let database = Database::own(config);
+        Ok(Self(Arc::new(Client::new(database, config))))
     }
 
     /// Builds a store over the application's pool. From the URL of the settings it uses only the
-    /// kind of database.
+    /// kind of database, and whether `statement-cache-capacity` is 0.
     ///
     /// Use the store on the runtime that made the pool, or on a runtime that ends before that one.
     /// Connections to MySQL must have the time zone UTC, which is the driver's default. Connections
@@ -78,8 +78,8 @@ impl SqlStore {
         config: &Config,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        let engine = Engine::over(pool.into(), config.dialect, &config.driver, config.wait())?;
-        Ok(Self(Arc::new(Client::new(engine, config))))
+        let database = Database::over(pool.into(), config)?;
+        Ok(Self(Arc::new(Client::new(database, config))))
     }
 
     /// Builds a store and checks the login and the table.
@@ -88,12 +88,15 @@ impl SqlStore {
     /// the database is up.
     ///
     /// # Errors
-    /// [`ConnectError`] if a setting is not valid, the database refuses the login, or the table has
-    /// other columns: the first version created it, or it does not belong to this crate.
+    /// [`ConnectError`] if a setting is not valid, a file of certificates cannot be read, or the
+    /// database reports an error that waiting does not end. For example, it refuses the login, or
+    /// the table has other columns: the first version created it, or it does not belong to this
+    /// crate.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
+        config.check_files()?;
         match store.0.call(|| async { Ok(()) }).await {
-            Err(error) if error.is_transient() => {
+            Err(error) if !ends_start(&error) => {
                 let why = std::error::Error::source(&error)
                     .map_or_else(|| error.to_string(), ToString::to_string);
                 tracing::warn!(server = config.server, why, "sessions cannot be reached yet");

@@ -2,22 +2,35 @@
 
 use std::fmt::Write;
 
-use percent_encoding::percent_decode_str;
 use sqlx::ConnectOptions;
+use store_support::url::{
+    PORT_ADVICE, contains_login_end, has_valid_port, percent_decoded, printable_scheme,
+    query_pairs, split_login,
+};
 
-use crate::{dialect::Dialect, error::ConfigError};
+use crate::{dialect::Dialect, error::ConfigError, foreign, tls};
 
 /// The advice for a login that the driver cannot read.
 const ENCODE: &str =
     "each of : / ? # [ ] @ % in user, password and settings must be percent-encoded";
 
-/// The advice for a port that is not a number. The text may be a password that lacks the `@` and
-/// the host after it.
-const PORT: &str =
-    "use a number from 1 to 65535; user and password end with an @, and the host follows it";
-
 /// The advice for a URL without its two slashes.
 const START: &str = "use postgres:// or mysql://, followed by user, password and host";
+
+/// The advice for an empty host.
+const HOST: &str = "it is empty; it follows the @, as in app@localhost, or write host=/folder with \
+                    the folder of the server's Unix-domain socket";
+
+/// The same for MySQL and MariaDB.
+const MYSQL_HOST: &str = "it is empty; it follows the @, as in app@localhost, or write \
+                          socket=/path with the server's Unix-domain socket";
+
+/// The advice for a list of hosts.
+const ONE_HOST: &str = "it must be one server; name the primary, or a name that always leads to \
+                        the primary";
+
+/// The advice for an IPv6 address without brackets.
+const BRACKETS: &str = "an IPv6 address needs brackets, as in [::1]:5432";
 
 /// The options of a driver: where and how it connects.
 #[derive(Debug, Clone)]
@@ -30,6 +43,16 @@ pub(crate) enum Driver {
     Sqlite(Box<sqlx::sqlite::SqliteConnectOptions>),
 }
 
+/// How the driver prepares statements on PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Preparation {
+    /// Once for each connection, under a name.
+    Once,
+    /// For each call, without a name. The preparation and the call are one transaction, because a
+    /// proxy in transaction mode may send each transaction to another connection of the server.
+    EachCall,
+}
+
 /// A scheme, and what it selects. Two schemes can use one driver with different dialects.
 struct Scheme {
     name: &'static str,
@@ -37,6 +60,8 @@ struct Scheme {
     driver: DriverKind,
     /// The settings that the driver understands. It ignores others, or writes them to a log.
     settings: &'static [&'static str],
+    /// The settings of other clients, each with what to do instead.
+    foreign: &'static [(&'static str, &'static str)],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +81,7 @@ const SCHEMES: &[Scheme] = &[
         dialect: Dialect::Postgres,
         driver: DriverKind::Postgres,
         settings: POSTGRES,
+        foreign: foreign::POSTGRES,
     },
     #[cfg(feature = "postgres")]
     Scheme {
@@ -63,14 +89,36 @@ const SCHEMES: &[Scheme] = &[
         dialect: Dialect::Postgres,
         driver: DriverKind::Postgres,
         settings: POSTGRES,
+        foreign: foreign::POSTGRES,
     },
     #[cfg(feature = "mysql")]
-    Scheme { name: "mysql", dialect: Dialect::MySql, driver: DriverKind::MySql, settings: MYSQL },
+    Scheme {
+        name: "mysql",
+        dialect: Dialect::MySql,
+        driver: DriverKind::MySql,
+        settings: MYSQL,
+        foreign: foreign::MYSQL,
+    },
     #[cfg(feature = "mysql")]
-    Scheme { name: "mariadb", dialect: Dialect::MySql, driver: DriverKind::MySql, settings: MYSQL },
+    Scheme {
+        name: "mariadb",
+        dialect: Dialect::MySql,
+        driver: DriverKind::MySql,
+        settings: MYSQL,
+        foreign: foreign::MYSQL,
+    },
     #[cfg(feature = "sqlite")]
-    Scheme { name: "sqlite", dialect: Dialect::Sqlite, driver: DriverKind::Sqlite, settings: &[] },
+    Scheme {
+        name: "sqlite",
+        dialect: Dialect::Sqlite,
+        driver: DriverKind::Sqlite,
+        settings: &[],
+        foreign: &[],
+    },
 ];
+
+/// The setting for the number of statements that the driver keeps prepared on a connection.
+const CAPACITY: &str = "statement-cache-capacity";
 
 #[cfg(feature = "postgres")]
 const POSTGRES: &[&str] = &[
@@ -81,12 +129,11 @@ const POSTGRES: &[&str] = &[
     "sslkey",
     "sslmode",
     "sslrootcert",
-    "statement-cache-capacity",
+    CAPACITY,
 ];
 
 #[cfg(feature = "mysql")]
-const MYSQL: &[&str] =
-    &["socket", "ssl-ca", "ssl-cert", "ssl-key", "ssl-mode", "statement-cache-capacity"];
+const MYSQL: &[&str] = &["socket", "ssl-ca", "ssl-cert", "ssl-key", "ssl-mode", CAPACITY];
 
 /// The schemes of this build, for error texts.
 fn schemes() -> String {
@@ -112,6 +159,7 @@ pub(crate) fn driver_settings() -> String {
 pub(crate) struct Parts<'a> {
     pub(crate) dialect: Dialect,
     driver: DriverKind,
+    foreign: &'static [(&'static str, &'static str)],
     /// What follows the scheme and the slashes, up to the question mark.
     address: &'a str,
     /// The settings of the driver, percent-encoded.
@@ -130,7 +178,8 @@ pub(crate) fn read(url: &str) -> Result<Parts<'_>, ConfigError> {
     let Some(scheme) =
         SCHEMES.iter().find(|known| known.name == name && address.len() > name.len())
     else {
-        return Err(ConfigError::Scheme { scheme: shown(address), usable: schemes() });
+        let scheme = printable_scheme(address, ":").to_owned();
+        return Err(ConfigError::Scheme { scheme, usable: schemes() });
     };
     let rest = &address[name.len() + 1..];
     let address = rest.strip_prefix("//").unwrap_or(rest);
@@ -139,38 +188,44 @@ pub(crate) fn read(url: &str) -> Result<Parts<'_>, ConfigError> {
         if !rest.starts_with("//") {
             return Err(ConfigError::Url { part: "start", usable: START });
         }
-        check_server(address, query)?;
+        check_server(scheme.dialect, address, query)?;
     }
-    let (driver_settings, settings) = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .partition(|(key, _)| scheme.settings.contains(key));
-    Ok(Parts { dialect: scheme.dialect, driver: scheme.driver, address, driver_settings, settings })
+    let (driver_settings, settings) =
+        query_pairs(query).partition(|(key, _)| scheme.settings.contains(key));
+    Ok(Parts {
+        dialect: scheme.dialect,
+        driver: scheme.driver,
+        foreign: scheme.foreign,
+        address,
+        driver_settings,
+        settings,
+    })
 }
 
+/// The setting that names a Unix-domain socket.
+const SOCKETS: [&str; 2] = ["host", "socket"];
+
 /// Checks the form of a server's address before the driver parses it.
-fn check_server(address: &str, query: &str) -> Result<(), ConfigError> {
+fn check_server(dialect: Dialect, address: &str, query: &str) -> Result<(), ConfigError> {
+    let invalid = |part, usable| Err(ConfigError::Url { part, usable });
     let (authority, path) = address.split_once('/').unwrap_or((address, ""));
-    // An `@` after the host ends a password that contains a `/` or a `?` without percent-encoding.
-    // Everything before it may be secret.
-    if path.contains('@') || query.contains('@') {
-        return Err(ConfigError::Url { part: "login", usable: ENCODE });
+    if contains_login_end(path, query) {
+        return invalid("login", ENCODE);
     }
-    let host = without_login(authority);
-    if host.is_empty() && authority.contains('@') {
-        return Err(ConfigError::Url {
-            part: "host",
-            usable: "it is empty; it follows the @, as in app@localhost",
-        });
+    let (_, host) = split_login(authority);
+    let socket = query_pairs(query).find(|(key, _)| SOCKETS.contains(key)).map(|(_, path)| path);
+    if host.is_empty() && authority.contains('@') && socket.is_none() {
+        return invalid("host", if dialect == Dialect::Postgres { HOST } else { MYSQL_HOST });
     }
-    // The colons in brackets belong to an IPv6 address.
-    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-    if port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0)) {
-        Ok(())
-    } else {
-        Err(ConfigError::Url { part: "port", usable: PORT })
+    let names_several = |host: &str| host.contains(',') || host.contains("%2C");
+    if names_several(host) || socket.is_some_and(names_several) {
+        return invalid("host", ONE_HOST);
     }
+    let is_ipv6 = |byte: u8| byte.is_ascii_hexdigit() || byte == b':';
+    if host.matches(':').count() > 1 && host.bytes().all(is_ipv6) {
+        return invalid("host", BRACKETS);
+    }
+    if has_valid_port(host) { Ok(()) } else { invalid("port", PORT_ADVICE) }
 }
 
 impl Parts<'_> {
@@ -184,11 +239,15 @@ impl Parts<'_> {
         if self.driver == DriverKind::Sqlite {
             return sqlite(decode(self.address, "path")?);
         }
-        let server = match self.address.split_once('/') {
-            Some((authority, path)) => format!("{}/{path}", without_login(authority)),
-            None => without_login(self.address).to_owned(),
-        };
-        let driver = self.parse(self.address).map_err(|_| {
+        let (authority, path) = self.address.split_once('/').unwrap_or((self.address, ""));
+        let slash = if authority.len() < self.address.len() { "/" } else { "" };
+        let (_, host) = split_login(authority);
+        // A setting names the socket, or the driver finds it. A URL with a login needs a host.
+        let shown_host = if host.is_empty() { "localhost" } else { host };
+        let server = format!("{shown_host}{slash}{path}");
+        let added_host = if host.is_empty() && !authority.is_empty() { shown_host } else { "" };
+        let address = format!("{authority}{added_host}{slash}{path}");
+        let driver = self.parse(&address).map_err(|_| {
             // The driver's message can quote any part of the URL. So this is the message about the
             // URL without the login.
             match self.parse(&server) {
@@ -196,32 +255,78 @@ impl Parts<'_> {
                 Ok(_) => ConfigError::Url { part: "login", usable: ENCODE },
             }
         })?;
+        #[cfg(any(feature = "postgres", feature = "mysql"))]
+        let settings = &*self.driver_settings;
+        let driver = match driver {
+            #[cfg(feature = "postgres")]
+            Driver::Postgres(options) => {
+                Driver::Postgres(Box::new(tls::postgres(*options, settings)?))
+            }
+            #[cfg(feature = "mysql")]
+            Driver::MySql(options) => Driver::MySql(Box::new(tls::mysql(*options, settings)?)),
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite(_) => driver,
+        };
         Ok((driver, server))
+    }
+
+    /// How the driver prepares statements. Without a cache it would give each call a new statement
+    /// with a name, and never close it.
+    pub(crate) fn preparation(&self) -> Preparation {
+        let capacity = self.driver_settings.iter().rfind(|(key, _)| *key == CAPACITY);
+        let is_zero = capacity.is_some_and(|(_, value)| value.parse() == Ok(0_usize));
+        if is_zero { Preparation::EachCall } else { Preparation::Once }
+    }
+
+    /// The settings that name a file, each with its path.
+    pub(crate) fn tls_files(&self) -> Vec<(&'static str, String)> {
+        tls::files(&self.driver_settings)
+    }
+
+    /// What to do instead of this setting, if it is a setting of another client.
+    pub(crate) fn advice(&self, key: &str) -> Option<&'static str> {
+        foreign::advice(self.foreign, key)
     }
 
     fn parse(&self, address: &str) -> Result<Driver, sqlx::Error> {
         let mut rest = address.to_owned();
-        for (at, (key, value)) in self.driver_settings.iter().enumerate() {
+        let is_drivers = |(key, value): &&(&str, &str)| !tls::is_public_authorities(key, value);
+        for (at, (key, value)) in self.driver_settings.iter().filter(is_drivers).enumerate() {
             // Writing to a String cannot fail.
             let _ = write!(rest, "{}{key}={value}", if at == 0 { '?' } else { '&' });
         }
         match self.driver {
             #[cfg(feature = "postgres")]
             DriverKind::Postgres => {
-                let options: sqlx::postgres::PgConnectOptions =
+                let mut options: sqlx::postgres::PgConnectOptions =
                     format!("postgres://{rest}").parse()?;
+                // The store uses no floating-point numbers, and proxies refuse the setting.
+                options = options.extra_float_digits(None);
+                if let Some(address) = ipv6_address(options.get_host()) {
+                    options = options.host(&address);
+                }
                 Ok(Driver::Postgres(Box::new(options.disable_statement_logging())))
             }
             #[cfg(feature = "mysql")]
             DriverKind::MySql => {
-                let options: sqlx::mysql::MySqlConnectOptions =
+                let mut options: sqlx::mysql::MySqlConnectOptions =
                     format!("mysql://{rest}").parse()?;
+                if let Some(address) = ipv6_address(options.get_host()) {
+                    options = options.host(&address);
+                }
                 Ok(Driver::MySql(Box::new(options.disable_statement_logging())))
             }
             #[cfg(feature = "sqlite")]
             DriverKind::Sqlite => Err(sqlx::Error::InvalidArgument("not a server".to_owned())),
         }
     }
+}
+
+/// The IPv6 address without the brackets of the URL. The driver looks up its host as it is, and no
+/// name has brackets.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn ipv6_address(host: &str) -> Option<String> {
+    host.strip_prefix('[')?.strip_suffix(']').map(str::to_owned)
 }
 
 /// The options for an SQLite file, and its path.
@@ -239,7 +344,8 @@ fn sqlite(path: String) -> Result<(Driver, String), ConfigError> {
     }
     let options = SqliteConnectOptions::new()
         .filename(&path)
-        .create_if_missing(true)
+        // The store creates the file itself, once. A removed file must not be created again.
+        .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         // The store itself waits for other writers, and blocks no thread while it does.
@@ -250,21 +356,6 @@ fn sqlite(path: String) -> Result<(Driver, String), ConfigError> {
 
 /// Decodes the percent-encoding.
 pub(crate) fn decode(text: &str, part: &'static str) -> Result<String, ConfigError> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded
-        .map(Into::into)
-        .map_err(|_| ConfigError::Url { part, usable: "it must be UTF-8 after percent-decoding" })
-}
-
-/// The host and port of an authority.
-fn without_login(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
-}
-
-/// The scheme of a URL, empty if it has none. A scheme consists of letters, digits, `+`, `-` and
-/// `.` (RFC 3986), so this shows nothing else.
-fn shown(url: &str) -> String {
-    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    let scheme = url.split_once(':').map(|(scheme, _)| scheme);
-    scheme.filter(|scheme| scheme.bytes().all(named)).unwrap_or_default().to_owned()
+    percent_decoded(text)
+        .ok_or(ConfigError::Url { part, usable: "it must be UTF-8 after percent-decoding" })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use session_core::{
-    Change, Commit, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, Rotation,
+    Change, Commit, Json, Name, NewRecord, Outcome, Principal, PrincipalChange, Record, Rotation,
     SecretHash, SessionId, SessionStore, StoreError, StoreKey,
 };
 
@@ -140,6 +140,31 @@ pub fn principal(user: &str) -> Principal {
 #[must_use]
 pub fn name(name: &str) -> Name {
     Name::new(name).expect("a name")
+}
+
+/// The record of a live session.
+///
+/// # Panics
+/// If the store does not answer, or if the session is not alive.
+pub async fn loaded(store: &impl SessionStore, key: &StoreKey) -> Record {
+    store.load(key).await.expect("the store answers").expect("the session is alive").into_record()
+}
+
+/// Checks a stored sum: it contains all acknowledged adds, and no other adds than the uncertain
+/// ones.
+///
+/// # Panics
+/// If the sum is not in these limits.
+pub fn assert_sum(sum: i64, acknowledged: i64, uncertain: i64) {
+    assert!(
+        sum >= acknowledged,
+        "{acknowledged} adds were acknowledged and {} of them are lost",
+        acknowledged - sum
+    );
+    assert!(
+        sum <= acknowledged + uncertain,
+        "{acknowledged} adds acknowledged, {uncertain} uncertain, {sum} executed"
+    );
 }
 
 /// Whether a commit took effect.

@@ -6,9 +6,9 @@ use session_core::SessionStore;
 
 use crate::{
     demo::{Demo, Owner},
+    server_content::ServerContent,
     service::{AnyMongo, AnyRedis, AnySql, Durability},
     session::with,
-    stored::Stored,
 };
 
 /// A store, the server of its sessions if it needs one, and the number of processes and threads.
@@ -257,14 +257,14 @@ impl Setup {
     ///
     /// # Panics
     /// If it does not answer.
-    pub async fn stored(&self) -> Option<Stored> {
+    pub async fn server_content(&self) -> Option<ServerContent> {
         match self.kept.as_ref()? {
-            (_, Service::IpcOwner(owner)) => Some(Stored::in_owner(owner).await),
+            (_, Service::IpcOwner(owner)) => Some(ServerContent::in_owner(owner).await),
             (url, Service::Redis(redis, _)) => {
-                Some(Stored::in_redis(redis, url.split_once("prefix=")?.1).await)
+                Some(ServerContent::in_redis(redis, url.split_once("prefix=")?.1).await)
             }
-            (_, Service::Mongo(mongo, _)) => Some(Stored::in_mongo(mongo).await),
-            (_, Service::Sql(sql, _)) => Some(Stored::in_sql(sql, TABLE).await),
+            (_, Service::Mongo(mongo, _)) => Some(ServerContent::in_mongo(mongo).await),
+            (_, Service::Sql(sql, _)) => Some(ServerContent::in_sql(sql, TABLE).await),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{error::Error, num::NonZeroU64, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use tests::with_sources;
 use tokio::runtime::Builder;
 use torture::{
     check::{Verdict, check, describe, describe_undone},
@@ -174,11 +175,5 @@ fn print(text: &str) {
     reason = "a command-line program reports its error on standard error"
 )]
 fn print_error(error: &dyn Error) {
-    eprint!("torture: {error}");
-    let mut next = error.source();
-    while let Some(source) = next {
-        eprint!(": {source}");
-        next = source.source();
-    }
-    eprintln!();
+    eprintln!("torture: {}", with_sources(error));
 }

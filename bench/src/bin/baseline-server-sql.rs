@@ -12,12 +12,8 @@
 
 use std::error::Error;
 
-use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer,
-    error::{ErrorInternalServerError, ErrorUnauthorized},
-    http::header::COOKIE,
-    web::{self, Data},
-};
+use actix_web::{HttpRequest, HttpResponse, error::ErrorUnauthorized, web::Data};
+use bench::{baseline_arguments, session_id, session_page, unavailable};
 use sqlx::{
     PgPool, SqlitePool,
     pool::PoolOptions,
@@ -34,33 +30,8 @@ static WRITER: Mutex<()> = Mutex::const_new(());
 
 #[actix_web::main]
 async fn main() -> Result<(), BoxError> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(url), Some(workers)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: baseline-server-sql URL WORKERS, such as \
-             baseline-server-sql postgres://127.0.0.1/bench 2"
-            .into());
-    };
-    let app = move || {
-        let url = url.clone();
-        App::new()
-            .data_factory(move || Sessions::connect(url.clone()))
-            .route("/untouched", web::get().to(async || "hello, world"))
-            .route("/read", web::get().to(read))
-            .route("/add", web::get().to(add))
-            .route("/read-insert", web::get().to(read_insert))
-            .route("/page", web::get().to(page))
-    };
-    let server = HttpServer::new(app).workers(workers.parse()?).bind("127.0.0.1:0")?;
-    print_addresses(&server.addrs());
-    server.run().await?;
-    Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "the caller reads the address from standard output")]
-fn print_addresses(addresses: &[std::net::SocketAddr]) {
-    for address in addresses {
-        println!("http://{address}");
-    }
+    let (url, workers) = baseline_arguments("baseline-server-sql", "postgres://127.0.0.1/bench")?;
+    bench::serve_baseline!(url, Sessions::connect, workers)
 }
 
 /// The pool of the worker, for the table `baseline`. Each statement is prepared once on each
@@ -130,14 +101,14 @@ impl Sessions {
 
 /// Reads one value: one statement.
 async fn read(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<String> {
-    let n = sessions.read(&id(&request)?).await.map_err(unavailable)?;
+    let n = sessions.read(session_id(&request)?).await.map_err(unavailable)?;
     Ok(format!("n={n:?}"))
 }
 
 /// Increments a number: one statement.
 async fn add(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<String> {
     let n = sessions
-        .add(&id(&request)?)
+        .add(session_id(&request)?)
         .await
         .map_err(unavailable)?
         .ok_or_else(|| ErrorUnauthorized("no session"))?;
@@ -147,35 +118,16 @@ async fn add(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Resul
 /// Reads a number and writes the next one, without protection against concurrent writes: two
 /// statements.
 async fn read_insert(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<String> {
-    let id = id(&request)?;
-    let n = sessions.read(&id).await.map_err(unavailable)?.unwrap_or(0) + 1;
-    sessions.insert(&id, n).await.map_err(unavailable)?;
+    let id = session_id(&request)?;
+    let n = sessions.read(id).await.map_err(unavailable)?.unwrap_or(0) + 1;
+    sessions.insert(id, n).await.map_err(unavailable)?;
     Ok(format!("n={n}"))
 }
 
 /// Returns the whole session as JSON. The body is as long as that of `GET /session` of the demo:
 /// one statement.
 async fn page(request: HttpRequest, sessions: Data<Sessions>) -> actix_web::Result<HttpResponse> {
-    let n = sessions.read(&id(&request)?).await.map_err(unavailable)?;
+    let n = sessions.read(session_id(&request)?).await.map_err(unavailable)?;
     let data = n.map(|n| format!("\"n\":{n}")).unwrap_or_default();
-    let page = format!(
-        "{{\"handle\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"principal\":null,\"age\":10.001,\
-         \"ttl\":1789.999,\"data\":{{{data}}}}}"
-    );
-    Ok(HttpResponse::Ok().content_type("application/json").body(page))
-}
-
-/// The id of the session that the cookie names.
-fn id(request: &HttpRequest) -> actix_web::Result<String> {
-    let headers = request.headers().get_all(COOKIE).filter_map(|header| header.to_str().ok());
-    let value = headers
-        .flat_map(|header| header.split(';'))
-        .find_map(|pair| pair.trim_start().strip_prefix("id="));
-    let id = value.and_then(|value| value.split('.').nth(1)).filter(|id| !id.is_empty());
-    Ok(id.ok_or_else(|| ErrorUnauthorized("no cookie"))?.to_owned())
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes the error by value")]
-fn unavailable(error: sqlx::Error) -> actix_web::Error {
-    ErrorInternalServerError(error.to_string())
+    Ok(session_page(&data))
 }

@@ -12,12 +12,8 @@
 
 use std::error::Error;
 
-use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer,
-    error::{ErrorInternalServerError, ErrorUnauthorized},
-    http::header::COOKIE,
-    web::{self, Data},
-};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use bench::{baseline_arguments, session_id, session_page, unavailable};
 use redis::{AsyncCommands, Client, RedisError, aio::MultiplexedConnection};
 
 type BoxError = Box<dyn Error>;
@@ -25,34 +21,8 @@ type Redis = Data<MultiplexedConnection>;
 
 #[actix_web::main]
 async fn main() -> Result<(), BoxError> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(url), Some(workers)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: baseline-server URL WORKERS, such as \
-             baseline-server redis://127.0.0.1:6379/0 2"
-            .into());
-    };
-    let client = Client::open(url)?;
-    let app = move || {
-        let client = client.clone();
-        App::new()
-            .data_factory(move || connect(client.clone()))
-            .route("/untouched", web::get().to(async || "hello, world"))
-            .route("/read", web::get().to(read))
-            .route("/add", web::get().to(add))
-            .route("/read-insert", web::get().to(read_insert))
-            .route("/page", web::get().to(page))
-    };
-    let server = HttpServer::new(app).workers(workers.parse()?).bind("127.0.0.1:0")?;
-    print_addresses(&server.addrs());
-    server.run().await?;
-    Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "the caller reads the address from standard output")]
-fn print_addresses(addresses: &[std::net::SocketAddr]) {
-    for address in addresses {
-        println!("http://{address}");
-    }
+    let (url, workers) = baseline_arguments("baseline-server", "redis://127.0.0.1:6379/0")?;
+    bench::serve_baseline!(Client::open(url)?, connect, workers)
 }
 
 async fn connect(client: Client) -> Result<MultiplexedConnection, RedisError> {
@@ -88,12 +58,7 @@ async fn page(request: HttpRequest, redis: Redis) -> actix_web::Result<HttpRespo
         connection(&redis).hgetall(key(&request)?).await.map_err(unavailable)?;
     let data: Vec<String> =
         fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-    let page = format!(
-        "{{\"handle\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"principal\":null,\"age\":10.001,\
-         \"ttl\":1789.999,\"data\":{{{}}}}}",
-        data.join(",")
-    );
-    Ok(HttpResponse::Ok().content_type("application/json").body(page))
+    Ok(session_page(&data.join(",")))
 }
 
 /// A clone of the worker's connection. All clones share the socket.
@@ -103,15 +68,5 @@ fn connection(redis: &Redis) -> MultiplexedConnection {
 
 /// The key of the session that the cookie names.
 fn key(request: &HttpRequest) -> actix_web::Result<String> {
-    let headers = request.headers().get_all(COOKIE).filter_map(|header| header.to_str().ok());
-    let value = headers
-        .flat_map(|header| header.split(';'))
-        .find_map(|pair| pair.trim_start().strip_prefix("id="));
-    let id = value.and_then(|value| value.split('.').nth(1)).filter(|id| !id.is_empty());
-    Ok(["baseline:", id.ok_or_else(|| ErrorUnauthorized("no cookie"))?].concat())
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes the error by value")]
-fn unavailable(error: RedisError) -> actix_web::Error {
-    ErrorInternalServerError(error.to_string())
+    Ok(["baseline:", session_id(request)?].concat())
 }

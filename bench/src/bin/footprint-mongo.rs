@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bench::{MongoServer, SideBySide, micros_per_call};
+use bench::{MongoServer, SideBySide, expect_done, micros_per_call};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::{
     Client, IndexModel,
@@ -21,8 +21,8 @@ use mongodb::{
     options::IndexOptions,
 };
 use session_core::{
-    Change, Commit, Data, Json, Name, NewRecord, Outcome, Rotation, SecretHash, SessionId,
-    SessionStore, StoreKey,
+    Change, Commit, Data, Json, Name, NewRecord, Rotation, SecretHash, SessionId, SessionStore,
+    StoreKey,
 };
 use store_mongo::{Config, MongoStore};
 
@@ -95,10 +95,7 @@ async fn load(store: &MongoStore, session: &Session) -> Result<(), BoxError> {
 }
 
 async fn commit(store: &MongoStore, session: &Session, commit: Commit) -> Result<(), BoxError> {
-    match store.commit(&session.key, commit).await? {
-        Outcome::Done(_) => Ok(()),
-        other => Err(format!("the outcome of a commit is {other:?}").into()),
-    }
+    expect_done(store.commit(&session.key, commit).await?)
 }
 
 /// Prints the time of a call in both populations, and the processor time of their servers.

@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bench::{RedisServer, SideBySide, micros_per_call};
+use bench::{RedisServer, SideBySide, expect_done, micros_per_call};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{Cmd, aio::MultiplexedConnection, cmd};
 use session_core::{
-    Change, Commit, Data, Json, Name, NewRecord, Outcome, Principal, SecretHash, SessionId,
-    SessionStore, StoreKey,
+    Change, Commit, Data, Json, Name, NewRecord, Principal, SecretHash, SessionId, SessionStore,
+    StoreKey,
 };
 use store_redis::{Config, RedisStore};
 
@@ -191,10 +191,7 @@ impl Population {
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<(), BoxError> {
-        match self.store.commit(key, commit).await? {
-            Outcome::Done(_) => Ok(()),
-            other => Err(format!("the outcome of a commit is {other:?}").into()),
-        }
+        expect_done(self.store.commit(key, commit).await?)
     }
 
     /// The time of a call in microseconds.

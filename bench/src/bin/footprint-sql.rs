@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bench::{PostgresServer, SideBySide, micros_per_call};
+use bench::{PostgresServer, SideBySide, expect_done, micros_per_call};
 use session_core::{
-    Change, Commit, Data, Json, Name, NewRecord, Outcome, Rotation, SecretHash, SessionId,
-    SessionStore, StoreKey,
+    Change, Commit, Data, Json, Name, NewRecord, Rotation, SecretHash, SessionId, SessionStore,
+    StoreKey,
 };
 use sqlx::{
     AssertSqlSafe, ColumnIndex, Connection, Database, Decode, Executor, PgConnection, Postgres,
@@ -91,10 +91,7 @@ async fn load(store: &SqlStore, key: &StoreKey) -> Result<(), BoxError> {
 }
 
 async fn commit(store: &SqlStore, key: &StoreKey, commit: Commit) -> Result<(), BoxError> {
-    match store.commit(key, commit).await? {
-        Outcome::Done(_) => Ok(()),
-        other => Err(format!("the outcome of a commit is {other:?}").into()),
-    }
+    expect_done(store.commit(key, commit).await?)
 }
 
 /// Measures a call in both populations and prints the result.

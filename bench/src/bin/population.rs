@@ -14,10 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bench::{SideBySide, micros_per_call};
+use bench::{SideBySide, expect_done, micros_per_call};
 use session_core::{
-    Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, Outcome, SecretHash,
-    SessionId, SessionStore, StoreKey,
+    Change, Commit, Data, Json, ManualClock, MemoryStore, Name, NewRecord, SecretHash, SessionId,
+    SessionStore, StoreKey,
 };
 use store_ipc::{Config, IpcStore, Owner, OwnerHandle};
 
@@ -131,10 +131,7 @@ impl Population {
     }
 
     async fn commit(&self, key: &StoreKey, commit: Commit) -> Result<(), BoxError> {
-        match self.client.commit(key, commit).await? {
-            Outcome::Done(_) => Ok(()),
-            other => Err(format!("the outcome of a commit is {other:?}").into()),
-        }
+        expect_done(self.client.commit(key, commit).await?)
     }
 
     async fn round(

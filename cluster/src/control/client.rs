@@ -92,7 +92,8 @@ pub enum ControlError {
     Refused(#[from] Refusal),
 }
 
-/// What to do about an error of `connect`.
+/// What to do about an error of `connect`. The words of the operating system are in the source
+/// only.
 struct ConnectRemedy<'a>(&'a io::Error);
 
 impl fmt::Display for ConnectRemedy<'_> {
@@ -105,7 +106,7 @@ impl fmt::Display for ConnectRemedy<'_> {
                 ": no process listens there; its primary has ended, so start it again"
             }
             io::ErrorKind::PermissionDenied => {
-                ": permission denied; only the user that runs the primary, and root, may connect"
+                "; only the user that runs the primary, and root, may connect"
             }
             io::ErrorKind::TimedOut => {
                 ": it did not accept the connection within 5 s; it is stopped or blocked"

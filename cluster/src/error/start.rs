@@ -196,25 +196,22 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The cause of an error of `bind` or `listen`, and what to do about it.
-///
-/// The demo server leaves out a source whose words are in the text already, so the cause has the
-/// words of the operating system.
+/// What to do about an error of `bind` or `listen`. The words of the operating system are in the
+/// source only.
 struct ListenRemedy<'a>(&'a io::Error);
 
 impl fmt::Display for ListenRemedy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0.kind() {
             io::ErrorKind::AddrInUse => {
-                ": address already in use; stop the other process, or choose another port"
+                "; stop the process that uses this port, or choose another port"
             }
             io::ErrorKind::AddrNotAvailable => {
                 ": this machine has no such address; choose one of its addresses, or 0.0.0.0 for \
                  all of them"
             }
             io::ErrorKind::PermissionDenied => {
-                ": permission denied; choose a port of at least 1024, because lower ports need \
-                 CAP_NET_BIND_SERVICE"
+                "; choose a port of at least 1024, because lower ports need CAP_NET_BIND_SERVICE"
             }
             _ => "",
         })

@@ -90,7 +90,7 @@ pub struct WorkerInfo {
     pub ready: bool,
     /// Time since its start.
     pub uptime: Duration,
-    /// Requests that it had [counted](crate::Pulse::count) at its last heartbeat.
+    /// Requests that it had [counted](crate::Heartbeat::count) at its last heartbeat.
     pub requests: u64,
     /// Time since its last heartbeat; `None` before the first.
     pub last_beat: Option<Duration>,

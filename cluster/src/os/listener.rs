@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    num::NonZeroU32,
 };
 
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
@@ -89,17 +90,26 @@ fn take_matching(
     inherited.remove(&found)
 }
 
+/// An interface index that no interface of a host has. The compiler evaluates the `expect`.
+const NO_INTERFACE: NonZeroU32 = NonZeroU32::new(i32::MAX as u32).expect("not zero");
+
 /// Stops the kernel from completing new connections, for all processes that share the socket.
 /// Connections that are already queued stay.
 ///
 /// Closing a port resets every connection that the kernel has completed and no process has
-/// accepted. With a filter that drops all packets to the listening socket the queue can only
-/// shrink, so workers can empty it before they close the port. A client that connects meanwhile
-/// retries after one second and is then refused.
+/// accepted. A socket that is bound to an interface without packets gets no new connection, so its
+/// queue can only shrink, and workers can empty it before they close the port. A client that
+/// connects meanwhile is refused.
+///
+/// Binding needs no privilege since Linux 5.7, unless the socket is already bound to an interface.
+/// Where the kernel does not allow it, a filter drops all packets to the socket instead. A client
+/// that connects meanwhile then retries after one second and is refused.
 pub(crate) fn reject_new_connections(listener: &TcpListener) -> io::Result<()> {
     /// `BPF_RET | BPF_K`: return the constant, here 0 bytes of the packet.
     const DROP: SockFilter = SockFilter::new(0x06, 0, 0, 0);
-    SockRef::from(listener).attach_filter(&[DROP])
+    let socket = SockRef::from(listener);
+    // On Linux this option is the same for IPv4 and IPv6.
+    socket.bind_device_by_index_v4(Some(NO_INTERFACE)).or_else(|_| socket.attach_filter(&[DROP]))
 }
 
 #[cfg(test)]
@@ -120,21 +130,23 @@ mod tests {
 
     #[test]
     fn k04_rejecting_new_connections_keeps_the_queued_ones() {
-        let listener = ListenSpec::tcp("127.0.0.1:0").open("http", &mut BTreeMap::new()).unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut early = TcpStream::connect(address).unwrap();
-        reject_new_connections(&listener).unwrap();
-        let late = TcpStream::connect_timeout(&address, Duration::from_millis(50));
-        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = ListenSpec::tcp(address).open("http", &mut BTreeMap::new()).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut early = TcpStream::connect(address).unwrap();
+            reject_new_connections(&listener).unwrap();
+            let late = TcpStream::connect_timeout(&address, Duration::from_secs(1));
+            assert_eq!(late.unwrap_err().kind(), io::ErrorKind::ConnectionRefused, "{address}");
 
-        let (mut accepted, _) = listener.accept().unwrap();
-        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        drop(listener);
-        accepted.write_all(b"served").unwrap();
-        drop(accepted);
-        let mut answer = String::new();
-        early.read_to_string(&mut answer).unwrap();
-        assert_eq!(answer, "served");
+            let (mut accepted, _) = listener.accept().unwrap();
+            assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            drop(listener);
+            accepted.write_all(b"served").unwrap();
+            drop(accepted);
+            let mut answer = String::new();
+            early.read_to_string(&mut answer).unwrap();
+            assert_eq!(answer, "served");
+        }
     }
 
     #[test]
@@ -145,7 +157,7 @@ mod tests {
         let text = error.to_string();
         assert!(
             text.starts_with(&format!(
-                "cannot listen on {address} (`http`): address already in use"
+                "cannot listen on {address} (`http`); stop the process that uses this port"
             )),
             "{text}"
         );

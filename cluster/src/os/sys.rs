@@ -14,6 +14,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use nix::sys::signal::SigSet;
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 /// Proof that this process has one thread and that no other caller has the same proof.
@@ -41,6 +42,14 @@ impl FirstThread {
             return Err(ClaimError::Twice);
         }
         Ok(Self(std::marker::PhantomData))
+    }
+
+    /// Unblocks all signals for this thread and for the threads and children that it starts.
+    ///
+    /// A process inherits the signal mask of its parent. Blocked signals never reach a handler, so
+    /// a parent that blocked `SIGTERM` would make a graceful stop impossible.
+    pub(crate) fn unblock_signals(&self) -> io::Result<()> {
+        Ok(SigSet::empty().thread_set_mask()?)
     }
 
     /// Reads a variable and removes it, so that children of this process do not see it.

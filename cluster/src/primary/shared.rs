@@ -179,15 +179,31 @@ impl Shared {
         }
     }
 
-    /// Raises the phase of the cluster. The first stop closes the ports to new connections and
-    /// drops the sockets of the primary, so that the last worker closes them.
+    /// Raises the phase of the cluster. A stop without a lead closes the ports before that.
     pub(super) fn stop(&self, phase: Phase) {
-        let is_first = self.lifecycle.begin_stop();
-        // If another primary is in charge, it decides about the ports.
-        if is_first && self.lifecycle.is_in_charge() {
-            self.reject_new_connections();
+        self.lifecycle.begin_stop();
+        if phase > Phase::Stopping || self.config.drain.lead.is_zero() {
+            self.close_ports();
         }
         self.lifecycle.raise(phase);
+    }
+
+    /// Waits for a graceful stop, and closes the ports when its lead has passed.
+    pub(super) async fn close_ports_after_the_lead(&self) {
+        self.lifecycle.stopping().await;
+        tokio::select! {
+            () = tokio::time::sleep(self.config.drain.lead) => self.close_ports(),
+            // A fast stop closes them at once.
+            () = self.lifecycle.ended() => {}
+        }
+    }
+
+    /// Closes the ports to new connections and drops the sockets of the primary, so that the last
+    /// worker closes them. If another primary is in charge, it decides about the ports.
+    fn close_ports(&self) {
+        if self.lifecycle.is_in_charge() {
+            self.reject_new_connections();
+        }
     }
 
     fn reject_new_connections(&self) {

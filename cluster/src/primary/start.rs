@@ -69,6 +69,8 @@ async fn start(mut config: ClusterBuilder) -> Result<ClusterHandle, StartError> 
         supervisors.add(slot, commands, InitialState::Running(Box::new(worker)));
     }
     tokio::spawn(signals.run(Arc::clone(&cluster)));
+    let shared = Arc::clone(&cluster.shared);
+    tokio::spawn(async move { shared.close_ports_after_the_lead().await });
     if let Some(orphan_reaper) = orphan_reaper {
         let shared = Arc::clone(&cluster.shared);
         tokio::spawn(async move {

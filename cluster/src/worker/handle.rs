@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::pulse::{EventLoops, Pulse};
+use super::heartbeat::{EventLoops, Heartbeat};
 use crate::{
     error::{BootError, Gone, RequestError, SendError},
     lock::lock,
@@ -162,23 +162,23 @@ impl Worker {
         self.send_frame(&ToPrimary::Listening { name: name.to_owned(), addr }).await
     }
 
-    /// Adds the event loop that runs this call to the heartbeat, for as long as the pulse is kept.
-    /// Call it once on each thread that serves, for example in the App factory of actix-web, and
-    /// keep the pulse with the service of that thread.
+    /// Adds the event loop that runs this call to the heartbeat, for as long as the [`Heartbeat`] is
+    /// kept. Call it once on each thread that serves, for example in the App factory of actix-web,
+    /// and keep the result with the service of that thread.
     ///
     /// The worker sends a heartbeat only while all its loops run. So the primary notices one
     /// blocked thread of several, and kills and replaces the worker, as
     /// [`HeartbeatPolicy`](crate::HeartbeatPolicy) describes. The runtime that ran
     /// [`connect`](crate::WorkerBoot::connect) is one of the loops without a call. So a program
-    /// with one loop needs a pulse only to [count](Pulse::count) requests. A runtime of several
-    /// threads counts as running while one of its threads is free.
+    /// with one loop needs this call only to [count](Heartbeat::count) requests. A runtime of
+    /// several threads counts as running while one of its threads is free.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    #[must_use = "the heartbeat ends with the pulse"]
-    pub fn pulse(&self) -> Pulse {
-        self.0.loops.pulse()
+    #[must_use = "the worker stops watching this event loop when the value is dropped"]
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.0.loops.heartbeat()
     }
 
     /// Waits until this worker must drain: on an order of the primary, on `SIGTERM`, or when the

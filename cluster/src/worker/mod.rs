@@ -2,8 +2,8 @@
 
 mod boot;
 mod handle;
-mod pulse;
+mod heartbeat;
 
 pub use boot::WorkerBoot;
 pub use handle::{Lagged, Messages, Worker};
-pub use pulse::Pulse;
+pub use heartbeat::Heartbeat;

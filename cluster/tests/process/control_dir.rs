@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{Cluster, TIMEOUT, until};
@@ -52,6 +53,13 @@ impl ControlDir {
             (slots_now.len() == slots && slots_now.iter().all(|slot| slot["state"] == "serving"))
                 .then_some(())
         });
+    }
+
+    /// Stops the cluster, and checks that it removes its files.
+    pub(crate) fn assert_removed_by_stop(&self, cluster: &mut Cluster) {
+        cluster.signal(Signal::TERM);
+        assert!(cluster.exit().success());
+        assert_eq!(self.files(), 0);
     }
 
     pub(crate) fn files(&self) -> usize {

@@ -15,7 +15,7 @@ fn k15_port_in_use_fails_the_start_with_a_clear_error() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        text.contains(&format!("cannot listen on {addr} (`main`): address already in use")),
+        text.contains(&format!("cannot listen on {addr} (`main`); stop the process")),
         "{text}"
     );
     assert!(!text.contains("forked"), "no worker was started: {text}");

@@ -2,11 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    error::Error,
     fs,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    path::PathBuf,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -18,6 +18,12 @@ use rustix::process::{
     set_child_subreaper, waitpid,
 };
 use serde_json::Value;
+use tempfile::TempDir;
+
+#[path = "../../fixture/error_text.rs"]
+mod error_text;
+
+pub(crate) use self::error_text::with_sources;
 
 /// Longest wait for anything. Far longer than expected, so that tests pass on a busy machine.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -86,6 +92,35 @@ impl Cluster {
         let settled = cluster.event("settled");
         assert_eq!(settled["error"], Value::Null);
         cluster
+    }
+
+    /// Starts two slots. `slot` is given up because of the boot mode in a file. Returns the folder
+    /// and the path of that file.
+    pub(crate) fn given_up(slot: usize) -> (TempDir, PathBuf, Self) {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = folder.path().join("boot");
+        fs::write(&mode, format!("exit:{slot}")).unwrap();
+        let mut cluster = Self::start(&[
+            ("workers", "2"),
+            ("boot_file", mode.to_str().unwrap()),
+            ("give_up", "2"),
+            ("base", "1"),
+        ]);
+        cluster.event("gave up");
+        (folder, mode, cluster)
+    }
+
+    /// Checks that the slots serve with these workers, and returns the status.
+    pub(crate) fn assert_serving(&mut self, workers: &[u64]) -> Value {
+        let status = self.command("status");
+        for (slot, worker) in workers.iter().enumerate() {
+            assert_eq!(
+                status["slots"][slot]["state"],
+                format!("Serving(WorkerId({worker}))"),
+                "{status}"
+            );
+        }
+        status
     }
 
     /// Waits for the first unread line that matches. Other lines stay unread.
@@ -281,15 +316,4 @@ pub(crate) fn runs(pid: u32) -> bool {
 
 pub(crate) fn is_free(addr: SocketAddr) -> bool {
     TcpListener::bind(addr).is_ok()
-}
-
-/// The text of an error and all of its sources.
-pub(crate) fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

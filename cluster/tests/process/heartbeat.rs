@@ -1,17 +1,13 @@
 //! Heartbeats and hung workers.
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    thread,
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
-    harness::{Client, Cluster, until},
-    reload::StopOnDrop,
+    harness::{Cluster, until},
+    load::{PAUSE, under_load},
 };
 
 /// Allowed silence in milliseconds. Long enough for workers on a busy machine.
@@ -87,23 +83,7 @@ fn k08_without_heartbeats_a_blocked_worker_stays() {
 fn k08_stopping_the_primary_kills_no_worker() {
     let mut cluster =
         Cluster::ready(&[OPTIONS[0], OPTIONS[1], ("workers", "2"), ("drain", "finish")]);
-    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let addr = cluster.addr;
-    thread::scope(|scope| {
-        let _at_end = StopOnDrop(&stop);
-        for _ in 0..3 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    assert!(
-                        !Client::connect(addr).ask("identity").is_null(),
-                        "a connection was dropped"
-                    );
-                    asked.fetch_add(1, Ordering::Relaxed);
-                    // Leaves CPU time for parallel tests, some of which check time limits.
-                    thread::sleep(Duration::from_millis(1));
-                }
-            });
-        }
+    let asked = under_load(cluster.addr, 3, PAUSE, |asked| {
         for _ in 0..3 {
             cluster.signal(Signal::STOP);
             let before = asked.load(Ordering::Relaxed);
@@ -120,15 +100,8 @@ fn k08_stopping_the_primary_kills_no_worker() {
             });
         }
     });
-    println!("{} requests while the primary was stopped three times", asked.into_inner());
-    let status = cluster.command("status");
-    for slot in 0..2 {
-        assert_eq!(
-            status["slots"][slot]["state"],
-            format!("Serving(WorkerId({}))", slot + 1),
-            "{status}"
-        );
-    }
+    println!("{asked} requests while the primary was stopped three times");
+    cluster.assert_serving(&[1, 2]);
     cluster.command("shutdown graceful");
     let (lines, _) = cluster.rest();
     assert!(!lines.iter().any(|line| line["event"] == "unresponsive"), "{lines:#?}");

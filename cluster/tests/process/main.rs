@@ -9,6 +9,7 @@ mod descriptors;
 mod failures;
 mod harness;
 mod heartbeat;
+mod load;
 mod messages;
 mod orphans;
 mod pid_file;

@@ -5,16 +5,15 @@ use std::{
     fs,
     os::unix::fs::symlink,
     process::Command,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 use crate::{
-    harness::{Client, Cluster, until},
-    reload::{StopOnDrop, is_program, releases},
+    harness::{Cluster, until},
+    load::{PAUSE, under_load},
+    reload::{is_program, releases},
 };
 
 const CLIENTS: usize = 3;
@@ -23,26 +22,9 @@ const RECYCLED: usize = 4;
 /// Recycles two workers under load, and checks that no connection is lost.
 fn check_recycling(limit: (&str, &str), why: &str) {
     let common =
-        [("workers", "2"), ("drain", "finish"), ("quiet", "50"), ("pulse", "1"), ("beat", "50")];
+        [("workers", "2"), ("drain", "finish"), ("quiet", "50"), ("count", "1"), ("beat", "50")];
     let mut cluster = Cluster::ready(&[&common[..], &[limit]].concat());
-    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let addr = cluster.addr;
-    thread::scope(|scope| {
-        // Stops the clients also when a check fails, because the scope waits for them.
-        let _at_end = StopOnDrop(&stop);
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    assert!(
-                        !Client::connect(addr).ask("identity").is_null(),
-                        "a connection was dropped"
-                    );
-                    asked.fetch_add(1, Ordering::Relaxed);
-                    // Leaves CPU time for parallel tests, some of which check time limits.
-                    thread::sleep(Duration::from_millis(1));
-                }
-            });
-        }
+    let asked = under_load(cluster.addr, CLIENTS, PAUSE, |_| {
         let mut recycled = BTreeSet::new();
         for _ in 0..RECYCLED {
             let recycling = cluster.event("recycling");
@@ -57,8 +39,7 @@ fn check_recycling(limit: (&str, &str), why: &str) {
         );
     });
     println!(
-        "{} requests over {RECYCLED} workers recycled by {why}, each on its own connection, 0 lost",
-        asked.into_inner()
+        "{asked} requests over {RECYCLED} workers recycled by {why}, each on its own connection, 0 lost"
     );
     let status = cluster.command("status");
     assert!((0..2).all(|slot| status["slots"][slot]["deaths"] == 0), "{status}");
@@ -168,7 +149,7 @@ fn failed_fresh_worker_leaves_the_old_one_and_is_retried() {
 fn k11_recycling_keeps_the_program() {
     let folder = releases();
     let mut command = Command::new(folder.path().join("current").join("server"));
-    for (name, value) in [("PULSE", "1"), ("BEAT", "20"), ("MAX_REQUESTS", "3")] {
+    for (name, value) in [("COUNT", "1"), ("BEAT", "20"), ("MAX_REQUESTS", "3")] {
         command.env(format!("FIXTURE_{name}"), value);
     }
     let mut cluster = Cluster::run(command);
@@ -185,7 +166,7 @@ fn k11_recycling_keeps_the_program() {
 
 #[test]
 fn request_count_and_last_heartbeat_are_visible() {
-    let mut cluster = Cluster::ready(&[("pulse", "1"), ("beat", "20")]);
+    let mut cluster = Cluster::ready(&[("count", "1"), ("beat", "20")]);
     let mut client = cluster.connect();
     for _ in 0..7 {
         client.ask("identity");

@@ -5,15 +5,18 @@ use std::{
     os::unix::fs::{MetadataExt, symlink},
     path::Path,
     process::Command,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
+    time::Duration,
 };
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Client, Cluster, fixture, runs, until};
+use crate::{
+    harness::{Cluster, fixture, runs, until},
+    load::under_load,
+};
 
 const RELOADS: u64 = 10;
 const CLIENTS: usize = 8;
@@ -29,13 +32,8 @@ fn k05_reload_replaces_workers_one_by_one_when_ready() {
     assert_eq!(ids(&cluster.command("reload")["replaced"]), [4, 5, 6]);
     cluster.event("reloaded");
     assert_eq!(cluster.worker_pids().len(), 3);
-    let status = cluster.command("status");
+    let status = cluster.assert_serving(&[4, 5, 6]);
     for slot in 0..3 {
-        assert_eq!(
-            status["slots"][slot]["state"],
-            format!("Serving(WorkerId({}))", slot + 4),
-            "{status}"
-        );
         assert_eq!(status["slots"][slot]["deaths"], 0, "{status}");
     }
     cluster.command("shutdown graceful");
@@ -56,42 +54,15 @@ fn k05_reload_replaces_workers_one_by_one_when_ready() {
     }
 }
 
-/// Sets the flag when it is dropped.
-pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn k05_reloads_under_load_lose_no_connection() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "finish"), ("quiet", "50")]);
-    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let addr = cluster.addr;
-    thread::scope(|scope| {
-        // Stops the clients also when a check fails, because the scope waits for them.
-        let _at_end = StopOnDrop(&stop);
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    assert!(
-                        !Client::connect(addr).ask("identity").is_null(),
-                        "a connection was dropped"
-                    );
-                    asked.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
+    let asked = under_load(cluster.addr, CLIENTS, Duration::ZERO, |_| {
         for n in 1..=RELOADS {
             assert_eq!(ids(&cluster.command("reload")["replaced"]), [2 * n + 1, 2 * n + 2]);
         }
     });
-    println!(
-        "{} requests over {RELOADS} reloads, each on its own connection, 0 lost",
-        asked.into_inner()
-    );
+    println!("{asked} requests over {RELOADS} reloads, each on its own connection, 0 lost");
     assert_eq!(cluster.worker_pids().len(), 2, "no zombie is left");
 }
 
@@ -213,7 +184,7 @@ fn k12_hangups_during_a_reload_cause_one_more_reload() {
     cluster.event("reloading");
     for _ in 0..5 {
         cluster.signal(Signal::HUP);
-        thread::sleep(std::time::Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
     for _ in 0..2 {
         assert_eq!(cluster.event("reloaded")["replaced"], 2);
@@ -270,16 +241,7 @@ fn k12_replacement_fills_the_slot_when_the_old_worker_dies() {
 
 #[test]
 fn reload_restarts_a_slot_that_was_given_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let mode = folder.path().join("boot");
-    fs::write(&mode, "exit:1").unwrap();
-    let mut cluster = Cluster::start(&[
-        ("workers", "2"),
-        ("boot_file", mode.to_str().unwrap()),
-        ("give_up", "2"),
-        ("base", "1"),
-    ]);
-    cluster.event("gave up");
+    let (_folder, mode, mut cluster) = Cluster::given_up(1);
     fs::write(&mode, "").unwrap();
     assert_eq!(cluster.command("reload")["replaced"].as_array().unwrap().len(), 2);
     let status = cluster.command("status");

@@ -1,6 +1,6 @@
 //! Adding and removing slots.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -15,19 +15,6 @@ fn slots(cluster: &mut Cluster) -> Vec<String> {
         .iter()
         .map(|slot| slot["state"].as_str().unwrap().to_owned())
         .collect()
-}
-
-/// Starts two slots. `slot` is given up because of the boot mode in the file `mode`.
-fn given_up(slot: usize, mode: &Path) -> Cluster {
-    fs::write(mode, format!("exit:{slot}")).unwrap();
-    let mut cluster = Cluster::start(&[
-        ("workers", "2"),
-        ("boot_file", mode.to_str().unwrap()),
-        ("give_up", "2"),
-        ("base", "1"),
-    ]);
-    cluster.event("gave up");
-    cluster
 }
 
 #[test]
@@ -86,9 +73,7 @@ fn k09_signals_add_and_remove_one_slot_and_the_last_stays() {
 
 #[test]
 fn k09_scaling_retries_given_up_slots_and_closes_backing_off_ones() {
-    let folder = tempfile::tempdir().unwrap();
-    let mode = folder.path().join("boot");
-    let mut cluster = given_up(1, &mode);
+    let (_folder, mode, mut cluster) = Cluster::given_up(1);
     fs::write(&mode, "").unwrap();
     assert_eq!(cluster.command("scale 2")["error"], Value::Null);
     until("the slot serves", || slots(&mut cluster)[1].starts_with("Serving").then_some(()));
@@ -142,9 +127,7 @@ fn k12_rapid_signals_end_with_the_right_number_of_slots() {
 
 #[test]
 fn k09_no_slot_is_closed_if_no_other_slot_serves() {
-    let folder = tempfile::tempdir().unwrap();
-    let mode = folder.path().join("boot");
-    let mut cluster = given_up(0, &mode);
+    let (_folder, mode, mut cluster) = Cluster::given_up(0);
     cluster.event("settled");
     let refused = cluster.command("scale 1")["error"].as_str().unwrap().to_owned();
     assert!(refused.contains("nothing was closed"), "{refused}");

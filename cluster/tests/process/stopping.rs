@@ -2,10 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::SigSet;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Cluster, is_free};
+use crate::harness::{Cluster, fixture, is_free};
+
+/// A cluster whose worker ignores drains, with this deadline of a fast stop in milliseconds.
+fn never_drained(fast: &str) -> Cluster {
+    Cluster::ready(&[("drain", "ignore"), ("fast", fast), ("deadline", "40000")])
+}
 
 #[test]
 fn k04_term_answers_requests_in_flight_and_exits_zero() {
@@ -58,8 +64,7 @@ fn k04_stuck_worker_is_killed_at_the_deadline_and_reported() {
 
 #[test]
 fn k04_first_interrupt_stops_fast_and_the_second_kills() {
-    let mut cluster =
-        Cluster::ready(&[("drain", "ignore"), ("fast", "20000"), ("deadline", "40000")]);
+    let mut cluster = never_drained("20000");
     let ordered = Instant::now();
     cluster.signal(Signal::TERM);
     cluster.event_of("draining", 1);
@@ -77,8 +82,7 @@ fn k04_first_interrupt_stops_fast_and_the_second_kills() {
 
 #[test]
 fn k04_fast_stop_kills_at_its_own_deadline() {
-    let mut cluster =
-        Cluster::ready(&[("drain", "ignore"), ("fast", "300"), ("deadline", "40000")]);
+    let mut cluster = never_drained("300");
     let ordered = Instant::now();
     cluster.command("shutdown fast");
     let took = ordered.elapsed();
@@ -182,4 +186,54 @@ fn k12_worker_that_becomes_ready_while_draining_gets_more_time() {
     let full = cluster.event("message")["n"].as_u64().unwrap();
     assert!((39_000..40_000).contains(&full), "{full}");
     cluster.command("shutdown fast");
+}
+
+/// A service manager or a language runtime can start its children with blocked signals.
+#[test]
+fn d16_signals_work_although_the_parent_blocked_them() {
+    let fixture = fixture(&[("workers", "2"), ("deadline", "5000")]);
+    let blocked = SigSet::all();
+    blocked.thread_block().unwrap();
+    let mut cluster = Cluster::run(fixture);
+    blocked.thread_unblock().unwrap();
+    assert_eq!(cluster.event("settled")["error"], Value::Null);
+
+    cluster.signal(Signal::HUP);
+    cluster.event("reloaded");
+    cluster.signal(Signal::TERM);
+    let stopped = cluster.event("stopped");
+    assert_eq!(stopped["killed"], Value::Array(vec![]));
+    assert_eq!(cluster.exit().code(), Some(0));
+}
+
+#[test]
+fn d12_cluster_serves_new_connections_until_the_lead_has_passed() {
+    let lead = Duration::from_secs(2);
+    let mut cluster = Cluster::ready(&[("workers", "2"), ("lead", "2000"), ("quiet", "100")]);
+    cluster.signal(Signal::TERM);
+    let began = Instant::now();
+    cluster.event_of("draining", 1);
+    cluster.event_of("draining", 2);
+    let mut served = 0;
+    while began.elapsed() < lead * 3 / 4 {
+        assert!(!cluster.ask("identity").is_null());
+        served += 1;
+    }
+    let addr = cluster.addr;
+    assert_eq!(cluster.exit().code(), Some(0));
+    let took = began.elapsed();
+    println!("served {served} requests during the lead, stopped after {took:?}");
+    assert!(served > 10 && took >= lead && took < lead * 5, "{served} {took:?}");
+    assert!(is_free(addr));
+}
+
+#[test]
+fn d12_fast_stop_ends_the_lead() {
+    let mut cluster = Cluster::ready(&[("lead", "60000"), ("fast", "300")]);
+    cluster.signal(Signal::TERM);
+    cluster.event_of("draining", 1);
+    let ordered = Instant::now();
+    cluster.signal(Signal::INT);
+    assert_eq!(cluster.exit().code(), Some(0));
+    assert!(ordered.elapsed() < Duration::from_secs(10), "{:?}", ordered.elapsed());
 }

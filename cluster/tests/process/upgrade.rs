@@ -3,11 +3,9 @@
 use std::{
     fs,
     io::ErrorKind,
-    net::SocketAddr,
     os::unix::net::UnixStream,
     path::Path,
     process::Command,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -18,41 +16,13 @@ use tempfile::TempDir;
 
 use crate::{
     control_dir::ControlDir,
-    harness::{Client, Cluster, fixture, is_free, runs, until},
+    harness::{Cluster, fixture, is_free, runs, until},
+    load::under_load,
     pid_file::refusal,
 };
 
 const UPGRADES: u64 = 4;
 const CLIENTS: usize = 8;
-
-/// Runs `during` while clients send requests, each on its own connection. Returns the number of
-/// answered requests.
-fn under_load(addr: SocketAddr, during: impl FnOnce()) -> usize {
-    struct StopOnDrop<'a>(&'a AtomicBool);
-    impl Drop for StopOnDrop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        // Stops the clients also when a check fails, because the scope waits for them.
-        let _at_end = StopOnDrop(&stop);
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    assert!(
-                        !Client::connect(addr).ask("identity").is_null(),
-                        "a connection was dropped"
-                    );
-                    asked.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        during();
-    });
-    asked.into_inner()
-}
 
 /// Sends a signal to a process that is alive or not yet reaped.
 fn signal(pid: u64, signal: Signal) {
@@ -76,11 +46,27 @@ impl BootMode {
     }
 }
 
+/// A cluster that waits 20 seconds for the workers of a successor, and the file that controls how
+/// they boot.
+fn ready_for_slow_successors() -> (BootMode, Cluster) {
+    let mode = BootMode::new();
+    mode.set("good");
+    let mut cluster = Cluster::ready(&[
+        ("boot_file", &mode.path()),
+        ("readiness", "20000"),
+        ("deadline", "500"),
+        ("fast", "200"),
+    ]);
+    // The event of the serving worker, so that the next one comes from the other primary.
+    cluster.event_of("online", 1);
+    (mode, cluster)
+}
+
 #[test]
 fn upgrade_replaces_the_primary_and_loses_no_connection() {
     let mut cluster = Cluster::ready(&[("workers", "2"), ("drain", "finish"), ("quiet", "50")]);
     let addr = cluster.addr;
-    let asked = under_load(addr, || {
+    let asked = under_load(addr, CLIENTS, Duration::ZERO, |_| {
         for generation in 1..=UPGRADES {
             let old = cluster.pid();
             cluster.signal(Signal::USR2);
@@ -196,16 +182,7 @@ fn failed_successor_changes_nothing_and_can_be_retried() {
 
 #[test]
 fn k12_stop_during_an_upgrade_ends_both_primaries() {
-    let mode = BootMode::new();
-    mode.set("good");
-    let mut cluster = Cluster::ready(&[
-        ("boot_file", &mode.path()),
-        ("readiness", "20000"),
-        ("deadline", "500"),
-        ("fast", "200"),
-    ]);
-    // The event of the serving worker, so that the next one comes from the other primary.
-    cluster.event_of("online", 1);
+    let (mode, mut cluster) = ready_for_slow_successors();
     mode.set("stuck");
     let addr = cluster.addr;
     cluster.signal(Signal::USR2);
@@ -242,9 +219,7 @@ fn pid_file_and_control_socket_belong_to_the_new_primary() {
         assert!(refused.contains(&cluster.pid().to_string()), "{refused}");
     }
     assert!(cluster.first_exit().success());
-    cluster.signal(Signal::TERM);
-    assert!(cluster.exit().success());
-    assert_eq!(dir.files(), 0);
+    dir.assert_removed_by_stop(&mut cluster);
 }
 
 #[test]
@@ -298,9 +273,7 @@ fn killed_new_primary_holds_no_file_while_the_old_one_drains() {
     drop(client);
     assert!(cluster.first_exit().success());
     assert_eq!(dir.status()["pid"], third.pid());
-    third.signal(Signal::TERM);
-    assert!(third.exit().success());
-    assert_eq!(dir.files(), 0);
+    dir.assert_removed_by_stop(&mut third);
 }
 
 #[test]
@@ -324,9 +297,7 @@ fn old_files_are_removed_when_the_new_primary_uses_others() {
     );
     // The socket, its lock file, the pid file.
     assert_eq!(dir.files(), 3);
-    cluster.signal(Signal::TERM);
-    assert!(cluster.exit().success());
-    assert_eq!(dir.files(), 0);
+    dir.assert_removed_by_stop(&mut cluster);
 }
 
 #[test]
@@ -354,9 +325,7 @@ fn failed_successor_leaves_pid_file_and_control_socket() {
         cluster.event("not upgraded");
         is_as_before(cluster.pid());
     }
-    cluster.signal(Signal::TERM);
-    assert!(cluster.exit().success());
-    assert_eq!(dir.files(), 0);
+    dir.assert_removed_by_stop(&mut cluster);
 }
 
 #[test]
@@ -380,16 +349,7 @@ fn k03_successor_takes_over_from_a_primary_that_dies() {
 
 #[test]
 fn k12_killed_or_stopped_successor_closes_no_port() {
-    let mode = BootMode::new();
-    mode.set("good");
-    let mut cluster = Cluster::ready(&[
-        ("boot_file", &mode.path()),
-        ("readiness", "20000"),
-        ("deadline", "500"),
-        ("fast", "200"),
-    ]);
-    // The event of the serving worker, so that the next one comes from the other primary.
-    cluster.event_of("online", 1);
+    let (mode, mut cluster) = ready_for_slow_successors();
     mode.set("never_ready");
     for end in [Signal::TERM, Signal::INT, Signal::KILL] {
         cluster.signal(Signal::USR2);

@@ -75,12 +75,13 @@ fn status_text(status: &StatusReply) -> String {
     text
 }
 
+/// The line that says what happened to how many workers in which time.
+fn workers_in(what: &str, count: usize, took: Duration) -> String {
+    format!("{what} {count} in {}\n", humantime::format_duration(took))
+}
+
 fn reload_text(reloaded: &ReloadReply) -> String {
-    let mut text = format!(
-        "replaced {} in {}\n",
-        reloaded.replaced.len(),
-        humantime::format_duration(reloaded.took)
-    );
+    let mut text = workers_in("replaced", reloaded.replaced.len(), reloaded.took);
     for replaced in &reloaded.replaced {
         let _ = writeln!(
             text,
@@ -94,11 +95,7 @@ fn reload_text(reloaded: &ReloadReply) -> String {
 }
 
 fn stop_text(stopped: &StopReply) -> String {
-    let mut text = format!(
-        "stopped {} in {}\n",
-        stopped.workers.len(),
-        humantime::format_duration(stopped.took)
-    );
+    let mut text = workers_in("stopped", stopped.workers.len(), stopped.took);
     if let Some(pid) = stopped.successor {
         let _ = writeln!(text, "primary {pid} has taken over and still serves");
     }

@@ -16,6 +16,10 @@ use metrics::{
 use session_core::observe;
 
 use super::snapshot::{BOUNDS, Distribution, Series, Snapshot, Value};
+use crate::logging;
+
+/// The counter of dropped log lines.
+const DROPPED_LINES: &str = "demo_server_log_lines_dropped_total";
 
 /// Counters, gauges and histograms of one process. Histograms are in seconds.
 ///
@@ -51,6 +55,10 @@ impl Registry {
         let registry = Arc::new(Self::default());
         metrics::set_global_recorder(Arc::clone(&registry))?;
         observe::describe();
+        metrics::describe_counter!(
+            DROPPED_LINES,
+            "Log lines that were dropped because standard error was not read"
+        );
         Ok(registry)
     }
 
@@ -59,6 +67,7 @@ impl Registry {
         // Incremented before the counters are read, so that the values of a snapshot with a higher
         // number are not older.
         let sequence = self.snapshots.fetch_add(1, Relaxed) + 1;
+        metrics::counter!(DROPPED_LINES).absolute(logging::dropped_lines());
         let mut series = self.counters.all(|counter| Value::Counter(counter.load(Relaxed)));
         series.extend(self.gauges.all(|gauge| Value::Gauge(f64::from_bits(gauge.load(Relaxed)))));
         series.extend(self.histograms.all(|buckets| Value::Histogram(buckets.load())));

@@ -15,7 +15,6 @@ const FINAL_REPORT_TIMEOUT: Duration = Duration::from_millis(150);
 /// A request of the primary to a worker.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) enum ScrapeRequest {
-    #[serde(rename = "Numbers")]
     Snapshot,
 }
 
@@ -23,7 +22,6 @@ pub(super) enum ScrapeRequest {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum WorkerReport {
     /// The last metrics of a worker, before it exits.
-    #[serde(rename = "Last")]
     Final(Snapshot),
 }
 

@@ -103,7 +103,7 @@ impl MetricsServer {
             };
             let handle = server.handle();
             tokio::spawn(server);
-            // After a panic of the collector, which is logged already, the server has no source.
+            // If the collector has panicked, the server has no source of metrics.
             let _ = collecting.await;
             handle.stop(false).await;
         });
@@ -185,7 +185,8 @@ async fn metrics(scrapes: Data<mpsc::Sender<PendingScrape>>) -> HttpResponse {
             .insert_header((CONTENT_TYPE, TEXT_CONTENT_TYPE))
             .insert_header((CACHE_CONTROL, "no-store"))
             .body(text),
-        Ok(None) | Err(_) => HttpResponse::ServiceUnavailable()
-            .body("the numbers cannot be had just now; ask again in a moment\n"),
+        Ok(None) | Err(_) => {
+            HttpResponse::ServiceUnavailable().body("the metrics are not available; try again\n")
+        }
     }
 }

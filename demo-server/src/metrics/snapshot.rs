@@ -16,7 +16,6 @@ pub(super) const BOUNDS: [f64; 16] = [
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Snapshot {
     /// A later snapshot of the same process has a higher number.
-    #[serde(rename = "look")]
     pub(super) sequence: u64,
     pub(super) series: Vec<(Series, Value)>,
 }

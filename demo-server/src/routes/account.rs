@@ -63,6 +63,9 @@ pub(super) async fn login(session: Session, body: web::Bytes) -> Result<HttpResp
         RouteError::BadRequest(format!("send {{\"user\":\"name\"}}: {reason}"))
     };
     let login: LoginBody = serde_json::from_slice(&body).map_err(|error| bad_request(&error))?;
+    if login.remember == Some(0) {
+        return Err(bad_request(&"remember is at least 1 second"));
+    }
     let sign_in =
         options(&login, Principal::new(&login.user).map_err(|error| bad_request(&error))?)
             .map_err(|error| bad_request(&error))?;
@@ -136,7 +139,8 @@ pub(super) async fn watch(session: Session) -> Result<HttpResponse, RouteError> 
     let last = stream::once(async move {
         Ok(web::Bytes::from_static(match session.ended().await {
             StreamEnd::Ended => b"data: ended\n\n",
-            StreamEnd::Outage => b"data: outage\n\n",
+            // `Outage`, or a reason that a later version of the library added.
+            _ => b"data: outage\n\n",
         }))
     });
     Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(first.chain(last)))

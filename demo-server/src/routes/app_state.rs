@@ -1,12 +1,6 @@
 //! [`AppState`]: what all requests of one worker share, and the outermost middleware.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     Error,
@@ -24,6 +18,7 @@ use session_core::SessionStore;
 use crate::{
     body::{self, ResponseBody},
     connections::Connections,
+    drain::DrainState,
     settings::Settings,
 };
 
@@ -32,8 +27,8 @@ use crate::{
 pub(crate) struct AppState {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) allow_crash: bool,
+    pub(super) drain_state: Arc<DrainState>,
     worker: HeaderValue,
-    draining: Arc<AtomicBool>,
     body_timeout: Duration,
     connections: Connections,
 }
@@ -43,7 +38,7 @@ impl AppState {
     pub(crate) fn new(
         store: Arc<dyn SessionStore>,
         worker: &str,
-        draining: Arc<AtomicBool>,
+        drain_state: Arc<DrainState>,
         settings: &Settings,
         connections: Connections,
     ) -> Self {
@@ -53,7 +48,7 @@ impl AppState {
             store,
             allow_crash: settings.allow_crash,
             worker,
-            draining,
+            drain_state,
             body_timeout: settings.body_timeout,
             connections,
         }
@@ -68,7 +63,7 @@ impl AppState {
     ) -> Result<ServiceResponse<ResponseBody<EitherBody<B>>>, Error> {
         let finish = |head: &mut ResponseHead| {
             head.headers_mut().insert(HeaderName::from_static("x-worker"), self.worker.clone());
-            if self.draining.load(Ordering::Relaxed) || self.connections.are_scarce() {
+            if self.drain_state.is_draining() || self.connections.are_scarce() {
                 head.set_connection_type(ConnectionType::Close);
             }
         };

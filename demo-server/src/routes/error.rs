@@ -15,8 +15,10 @@ pub(super) enum RouteError {
     BadRequest(String),
     #[error("no user is signed in; POST /login {{\"user\":\"name\"}} first")]
     SignedOut,
-    #[error("no such session among yours")]
+    #[error("you have no other session with this handle")]
     NoSuchDevice,
+    #[error("the site stops; use another server")]
+    Stopping,
 }
 
 impl ResponseError for RouteError {
@@ -30,6 +32,7 @@ impl ResponseError for RouteError {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::SignedOut => StatusCode::UNAUTHORIZED,
             Self::NoSuchDevice => StatusCode::NOT_FOUND,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

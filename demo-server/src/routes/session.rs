@@ -114,7 +114,7 @@ pub(super) async fn slow(
 ) -> Result<String, RouteError> {
     let wait = query.ms.unwrap_or(1_000);
     if wait > MAX_SLOW_MS {
-        return Err(RouteError::BadRequest(format!("ms can be 0 to {MAX_SLOW_MS}; {wait} came")));
+        return Err(RouteError::BadRequest(format!("ms is {wait}; use 0 to {MAX_SLOW_MS}")));
     }
     let slow = session.get::<i64>("slow").await?.unwrap_or(0).saturating_add(1);
     actix_web::rt::time::sleep(Duration::from_millis(wait)).await;

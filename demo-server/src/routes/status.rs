@@ -9,8 +9,11 @@ pub(super) async fn healthz() -> &'static str {
     "up\n"
 }
 
-/// `GET /readyz`: succeeds if the store answers.
+/// `GET /readyz`: succeeds if the store answers and the site does not stop.
 pub(super) async fn readyz(state: web::Data<AppState>) -> Result<&'static str, RouteError> {
+    if state.drain_state.site_stops() {
+        return Err(RouteError::Stopping);
+    }
     state.store.ping().await.map_err(session_actix::Error::from)?;
     Ok("ready\n")
 }
@@ -20,5 +23,5 @@ pub(super) async fn crash(state: web::Data<AppState>) -> HttpResponse {
     if state.allow_crash {
         std::process::abort();
     }
-    HttpResponse::NotFound().body("start the server with --allow-crash to have this route\n")
+    HttpResponse::NotFound().body("start the server with --allow-crash to enable this route\n")
 }

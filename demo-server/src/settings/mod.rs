@@ -3,10 +3,10 @@
 mod address_conflicts;
 mod error;
 mod flags;
+mod invocation;
 mod raw;
 mod reader;
 mod spec;
-mod task;
 mod url;
 mod values;
 
@@ -21,9 +21,9 @@ use session_core::{OnSessionEnded, OnSupersededId, Persistence, Policy, cookie::
 use tracing::level_filters::LevelFilter;
 
 pub(crate) use error::SettingError;
+pub(crate) use invocation::{CtlArgs, Invocation, OutputFormat};
 use raw::{RawSetting, SettingOrigin};
 use reader::SettingReader;
-pub(crate) use task::{CtlArgs, OutputFormat, Task};
 pub(crate) use url::mask_passwords;
 use values::ProcessRole;
 pub(crate) use values::{CookieMode, Keys, Store};
@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) policy: Policy,
     pub(crate) drain: Duration,
+    pub(crate) lead: Duration,
     pub(crate) control: Option<PathBuf>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) allow_crash: bool,
@@ -110,7 +111,7 @@ impl Settings {
                 ],
             )?)
             .on_session_ended(reader.choice(
-                "on-gone",
+                "on-session-ended",
                 &[("conflict", OnSessionEnded::Conflict), ("serve", OnSessionEnded::Serve)],
             )?);
         if !reader.text("anonymous-idle-timeout").is_empty() {
@@ -139,6 +140,7 @@ impl Settings {
             trusted_proxies: reader.proxies()?,
             policy,
             drain: reader.duration("drain")?,
+            lead: reader.duration_within("lead", Duration::ZERO..=Duration::from_hours(1))?,
             pid_file: reader.pid_file()?,
             allow_crash: reader.parse("allow-crash", "use true or false")?,
             metrics: reader.metrics(&listen)?,
@@ -148,6 +150,12 @@ impl Settings {
                 raw.iter().map(|(name, raw)| ((*name).to_owned(), raw.text.clone())).collect(),
             ),
         })
+    }
+
+    /// The variables of the environment whose names begin like those of settings but that are not
+    /// settings.
+    pub(crate) fn unknown_variables() -> Vec<String> {
+        raw::unknown_variables()
     }
 
     /// Replaces empty texts by the values that were derived from other settings.

@@ -10,7 +10,7 @@ use clap::{ArgMatches, parser::ValueSource};
 
 use super::{
     SettingError,
-    spec::{SETTINGS, SettingKind},
+    spec::{SETTINGS, SettingKind, SettingSpec},
     url::mask_passwords,
 };
 
@@ -77,6 +77,19 @@ pub(super) fn merge(
             Err(SettingError::UnknownKey { key, origin: origin.to_string() })
         }
     }
+}
+
+/// The variables of the environment that look like settings but are not.
+pub(super) fn unknown_variables() -> Vec<String> {
+    let known: Vec<_> = SETTINGS
+        .iter()
+        .map(SettingSpec::environment_variable)
+        .chain(["DEMO_CONFIG".to_owned()])
+        .collect();
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("DEMO_") && !known.contains(name))
+        .collect()
 }
 
 /// Renders the settings as a TOML file, with secrets masked.

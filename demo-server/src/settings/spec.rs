@@ -46,8 +46,8 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "max-connections",
         "N|auto",
         "auto",
-        "Maximum of open connections in each worker process; further clients wait; auto means the \
-         limit of open files minus 128, at most 25600",
+        "Maximum number of open connections in each worker process; further clients wait; auto \
+         means the limit of open files minus 128, at most 25600",
     ),
     plain(
         "body-timeout",
@@ -83,13 +83,13 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "max-sessions",
         "N",
         "1000000",
-        "Maximum of sessions in a store in memory: ipc in the primary, owner, or memory",
+        "Maximum number of sessions in a store in memory: ipc in the primary, owner, or memory",
     ),
     plain(
         "max-bytes",
         "N",
         "1073741824",
-        "Maximum of memory for the sessions of such a store, in bytes, counted approximately",
+        "Approximate maximum of the memory of these sessions, in bytes",
     ),
     plain(
         "cookie",
@@ -106,7 +106,7 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
             "",
             "Keys that sign cookies, in hex or base64, at least 32 bytes each; the first key \
              signs, all keys verify. Other users can read a flag, but not the environment or a \
-             private file [default: random]",
+             private file [default: random; required for a store that several servers can use]",
         )
     },
     plain(
@@ -127,7 +127,7 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "rotation-grace",
         "TIME",
         "10s",
-        "Time in which the previous id of a session can still read after a rotation: 0s to 60s",
+        "Time in which the previous id of a session can still read after a renewal: 0s to 60s",
     ),
     plain(
         "rotation-settles",
@@ -139,7 +139,8 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "on-superseded-id",
         "MODE",
         "report",
-        "Reaction to a replaced id after that time: report (log it) or end (end the session)",
+        "Reaction to a previous id that is used after that time: report (log it) or end (end the \
+         session)",
     ),
     plain(
         "persistence",
@@ -148,13 +149,19 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "How long browsers keep the cookie: browser (until closed) or persistent (Max-Age)",
     ),
     plain(
-        "on-gone",
+        "on-session-ended",
         "MODE",
         "conflict",
         "Response if the session ended during the request: conflict (409) or serve (without saving \
          its changes)",
     ),
     plain("drain", "TIME", "10s", "Time for a worker to finish its requests before it stops"),
+    plain(
+        "lead",
+        "TIME",
+        "0s",
+        "Time after TERM in which GET /readyz gets 503 and all other requests are served",
+    ),
     plain(
         "control",
         "PATH",

@@ -16,6 +16,11 @@ pub(crate) enum Store {
 }
 
 impl Store {
+    /// Whether other servers can use the same sessions.
+    pub(crate) fn can_be_shared(&self) -> bool {
+        !matches!(self.scheme(), "" | "memory")
+    }
+
     /// The scheme of the URL. Empty for sessions in the primary.
     pub(super) fn scheme(&self) -> &str {
         match self {

@@ -65,26 +65,16 @@ async fn ipc() {
     serves(env!("CARGO_BIN_EXE_ipc"), &arguments, Restart::Keeps).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn redis() {
-    let Some(setup) = Setup::redis().await else { return };
-    serves(env!("CARGO_BIN_EXE_redis"), &[setup.url()], Restart::Keeps).await;
+/// Makes one test of each example that uses the store of a setup.
+macro_rules! examples_serve {
+    ($($store:ident),+ $(,)?) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $store() {
+            let Some(setup) = Setup::$store().await else { return };
+            let program = env!(concat!("CARGO_BIN_EXE_", stringify!($store)));
+            serves(program, &[setup.url()], Restart::Keeps).await;
+        })+
+    };
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn mongo() {
-    let Some(setup) = Setup::mongo().await else { return };
-    serves(env!("CARGO_BIN_EXE_mongo"), &[setup.url()], Restart::Keeps).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres() {
-    let Some(setup) = Setup::postgres().await else { return };
-    serves(env!("CARGO_BIN_EXE_postgres"), &[setup.url()], Restart::Keeps).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sqlite() {
-    let Some(setup) = Setup::sqlite().await else { return };
-    serves(env!("CARGO_BIN_EXE_sqlite"), &[setup.url()], Restart::Keeps).await;
-}
+examples_serve!(redis, mongo, postgres, sqlite);

@@ -15,21 +15,21 @@ use crate::{
 };
 
 fn routes(routes: &mut web::ServiceConfig) {
-    routes
-        .route("/sign-in", web::get().to(sign_in))
-        .route(
-            "/renew",
-            web::get().to(async |session: Session| {
-                session.renew();
-                "renewed"
-            }),
-        )
-        .route("/remember", web::get().to(remember))
-        .route("/again", web::get().to(end_and_start_again))
-        .route("/redirect", web::get().to(redirect))
-        .route("/start", web::head().to(redirect))
-        .route("/unchanged", web::get().to(unchanged))
-        .route("/upgrade", web::get().to(upgrade));
+    get_routes!(routes;
+        "/sign-in" => sign_in,
+        "/renew" => renew,
+        "/remember" => remember,
+        "/again" => end_and_start_again,
+        "/redirect" => redirect,
+        "/unchanged" => unchanged,
+        "/upgrade" => upgrade,
+    )
+    .route("/start", web::head().to(redirect));
+}
+
+async fn renew(session: Session) -> &'static str {
+    session.renew();
+    "renewed"
 }
 
 async fn sign_in(session: Session) -> Result<&'static str, Error> {

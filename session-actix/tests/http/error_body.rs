@@ -35,15 +35,16 @@ fn with_json(store: &Arc<Store>) -> SessionMiddleware {
 }
 
 fn failing(routes: &mut web::ServiceConfig) {
-    routes
-        .route("/insert", web::get().to(insert))
-        .route("/ends-meanwhile", web::get().to(end_meanwhile))
-        .route("/bad-name", web::get().to(bad_name))
-        .route("/panics", web::get().to(panic))
-        .route("/store-alone", web::get().to(store_alone))
-        .service(
-            web::scope("/inner-error").wrap(from_fn(fail_after)).route("/", web::get().to(insert)),
-        );
+    get_routes!(routes;
+        "/insert" => insert,
+        "/ends-meanwhile" => end_meanwhile,
+        "/bad-name" => bad_name,
+        "/panics" => panic,
+        "/store-alone" => store_alone,
+    )
+    .service(
+        web::scope("/inner-error").wrap(from_fn(fail_after)).route("/", web::get().to(insert)),
+    );
 }
 
 /// Its commit comes after the handler.

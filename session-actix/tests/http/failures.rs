@@ -50,7 +50,7 @@ fn routes(routes: &mut web::ServiceConfig) {
         )
         .service(
             web::scope("/middleware-418")
-                .wrap(from_fn(tea_after))
+                .wrap(from_fn(routes::tea_after))
                 .route("/", web::get().to(inserted)),
         )
         .service(
@@ -86,14 +86,6 @@ async fn boom_after(
 ) -> Result<ServiceResponse, actix_web::Error> {
     next.call(request).await?;
     Err(ErrorInternalServerError("boom"))
-}
-
-async fn tea_after(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse, actix_web::Error> {
-    next.call(request).await?;
-    Err(ErrorImATeapot("tea"))
 }
 
 async fn vary_after(

@@ -6,12 +6,13 @@ use session_actix::{Error, Session};
 use crate::site::Site;
 
 fn routes(routes: &mut web::ServiceConfig) {
-    routes
-        .route("/vary/{fields}", web::get().to(vary))
-        .route("/public", web::get().to(public))
-        .route("/public-read", web::get().to(public_read))
-        .route("/own-cookie", web::get().to(own_cookie))
-        .route("/expires", web::get().to(expires));
+    get_routes!(routes;
+        "/vary/{fields}" => vary,
+        "/public" => public,
+        "/public-read" => public_read,
+        "/own-cookie" => own_cookie,
+        "/expires" => expires,
+    );
 }
 
 async fn vary(session: Session, fields: web::Path<String>) -> Result<HttpResponse, Error> {

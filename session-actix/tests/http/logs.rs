@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use actix_web::{
-    App, HttpResponse,
+    App, HttpResponse, ResponseError,
     body::MessageBody,
-    dev::{Service, ServiceRequest, ServiceResponse},
-    error::ErrorImATeapot,
-    http::header,
-    middleware::{Next, from_fn},
+    dev::Service,
+    http::{StatusCode, header},
+    middleware::from_fn,
     test::{TestRequest, init_service},
     web,
 };
@@ -38,6 +37,49 @@ async fn extractor_without_middleware_is_a_500_with_a_log_line() {
     let body = response.into_body().try_into_bytes().unwrap();
     assert_eq!(&body[..], b"the request failed\n");
     assert!(logged().contains("no SessionMiddleware wraps this route"), "{}", logged());
+}
+
+/// An error of an application that wraps errors of this crate.
+#[derive(Debug)]
+struct Wrapping(session_actix::Error);
+
+impl std::fmt::Display for Wrapping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ResponseError for Wrapping {
+    fn status_code(&self) -> StatusCode {
+        self.0.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.0.complete(HttpResponse::build(self.status_code()).json(["wrapped"]))
+    }
+}
+
+#[actix_web::test]
+async fn error_that_the_application_wraps_is_logged_once() {
+    listen();
+    let store = Arc::new(Store::new());
+    let read =
+        async |session: Session| session.get::<i64>("n").await.map(|_| "read").map_err(Wrapping);
+    let app = App::new()
+        .wrap(sessions(&store, Key::random().unwrap()).build().unwrap())
+        .configure(routes::common)
+        .route("/wrapped", web::get().to(read));
+    let app = init_service(app).await;
+    let started = app.call(TestRequest::get().uri("/start").to_request()).await.unwrap();
+    let cookie = started.headers().get(header::SET_COOKIE).unwrap().to_str().unwrap();
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    store.fail(Some(Fault::Corrupt));
+    forget();
+    let request = TestRequest::get().uri("/wrapped").insert_header((header::COOKIE, cookie));
+    let response = app.call(request.to_request()).await.unwrap();
+    assert_eq!(response.status().as_u16(), 500);
+    assert_eq!(response.headers().get(header::CACHE_CONTROL).unwrap(), "no-store");
+    assert_eq!(logged().matches("session call failed").count(), 1, "{}", logged());
 }
 
 #[actix_web::test]
@@ -109,7 +151,7 @@ async fn h25_debug_of_responses_and_errors_shows_no_cookie() {
     let app = App::new()
         .wrap(sessions(&store, Key::random().unwrap()).build().unwrap())
         .configure(routes::common)
-        .service(web::scope("/fails").wrap(from_fn(fail_after)).configure(routes::common));
+        .service(web::scope("/fails").wrap(from_fn(routes::tea_after)).configure(routes::common));
     let app = init_service(app).await;
 
     let response = app.call(TestRequest::get().uri("/start").to_request()).await.unwrap();
@@ -120,14 +162,6 @@ async fn h25_debug_of_responses_and_errors_shows_no_cookie() {
         let value = cookie.split(';').next().unwrap().strip_prefix("id=2.").unwrap();
         assert!(!shown.contains(&value[..16]) && !shown.contains(&value[17..45]), "an id is shown");
     }
-}
-
-async fn fail_after(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse, actix_web::Error> {
-    next.call(request).await?;
-    Err(ErrorImATeapot("tea"))
 }
 
 #[test]

@@ -1,13 +1,19 @@
 //! Requests that pages of other origins cause.
 
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+};
+
 use actix_web::{
-    App, HttpRequest, HttpResponse,
+    App, HttpRequest, HttpResponse, HttpServer,
     dev::Service,
     http::header,
     test::{TestRequest, init_service},
     web,
 };
-use session_actix::{CrossOriginGuard, Error, Session};
+use session_actix::{CrossOriginGuard, Error, MemoryStore, Session, SessionMiddleware};
+use session_core::cookie::Key;
 
 use crate::{
     log_capture,
@@ -180,9 +186,11 @@ async fn s24_refusal_is_logged_without_cookie_and_path() {
         App::new().wrap(guard()).route("/reset/{token}", web::post().to(async || "done")),
     )
     .await;
-    for (origin, peer) in
-        [("https://evil.example", "198.51.100.1:5000"), ("http://example.com", "10.0.0.7:40000")]
-    {
+    for (origin, peer) in [
+        ("https://evil.example", "198.51.100.1:5000"),
+        ("https://evil.example", "198.51.100.1:5001"),
+        ("http://example.com", "10.0.0.7:40000"),
+    ] {
         let request = TestRequest::post()
             .uri("/reset/secret-token")
             .peer_addr(peer.parse().unwrap())
@@ -195,16 +203,22 @@ async fn s24_refusal_is_logged_without_cookie_and_path() {
     let logged = log_capture::logged();
     let lines: Vec<_> =
         logged.lines().filter(|line| line.contains("cross-origin request refused")).collect();
-    assert_eq!(lines.len(), 2, "{logged}");
-    assert!(
-        lines[0].contains("DEBUG") && lines[0].contains("comes from https://evil.example"),
-        "{logged}"
-    );
-    assert!(
-        lines[1].contains("WARN")
-            && lines[1].contains("comes from http://example.com: the schemes differ"),
-        "{logged}"
-    );
+    let expected = [
+        &[
+            "WARN",
+            "for https://example.com comes from https://evil.example",
+            "forward the header Host",
+        ][..],
+        // At most one such warning a minute.
+        &["DEBUG", "comes from https://evil.example"],
+        &["WARN", "comes from http://example.com: the schemes differ", "X-Forwarded-Proto"],
+    ];
+    assert_eq!(lines.len(), expected.len(), "{logged}");
+    for (line, words) in lines.iter().zip(expected) {
+        for word in words {
+            assert!(line.contains(word), "{word:?} is missing in {line}");
+        }
+    }
     assert!(!logged.contains("secret"), "{logged}");
 }
 
@@ -217,4 +231,54 @@ fn s24_invalid_trusted_origin_fails_the_build() {
             .starts_with("trusted origin \"app.example.com\" is not valid: it has no scheme; "),
         "{error}"
     );
+}
+
+/// nginx with `proxy_pass http://unix:…` has no address.
+#[actix_web::test]
+async fn d03_proxy_over_a_unix_socket_is_trusted_by_one_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    for (trusted, status) in [(false, "403"), (true, "200")] {
+        let path = folder.path().join(format!("app-{trusted}.sock"));
+        let server = HttpServer::new(move || {
+            let (sessions, guard) = (
+                SessionMiddleware::builder(MemoryStore::new(), Key::random().unwrap()),
+                CrossOriginGuard::builder(),
+            );
+            let (sessions, guard) = if trusted {
+                (sessions.trusted_unix_proxy(), guard.trusted_unix_proxy())
+            } else {
+                (sessions, guard)
+            };
+            let insert = async |session: Session| session.insert("n", &1).map(|()| "inserted");
+            App::new()
+                .wrap(sessions.build().unwrap())
+                .wrap(guard.build().unwrap())
+                .route("/", web::post().to(insert))
+        })
+        .workers(1)
+        .disable_signals()
+        .bind_uds(&path)
+        .unwrap()
+        .run();
+        let handle = server.handle();
+        let serving = actix_web::rt::spawn(server);
+        let response = actix_web::rt::task::spawn_blocking(move || {
+            let mut stream = UnixStream::connect(path).unwrap();
+            stream
+                .write_all(
+                    b"POST / HTTP/1.1\r\nHost: example.com\r\nOrigin: https://example.com\r\n\
+                      X-Forwarded-Proto: https\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                )
+                .unwrap();
+            let mut response = String::new();
+            stream.read_to_string(&mut response).unwrap();
+            response
+        })
+        .await
+        .unwrap();
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{trusted}: {response}");
+        assert_eq!(response.contains("__Host-id="), trusted, "{response}");
+        handle.stop(false).await;
+        serving.await.unwrap().unwrap();
+    }
 }

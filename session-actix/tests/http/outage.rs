@@ -36,21 +36,27 @@ async fn wrong_type(session: Session) -> Result<String, Error> {
 /// Every way to need the store: while the handler runs, or when the response is built.
 const USES: [&str; 4] = ["/read", "/add", "/text", "/logout"];
 
+/// Makes the store fail, and checks the status and the `Retry-After` header of each use of it.
+async fn assert_each_use_answers(
+    site: &Site,
+    cookie: &str,
+    expected: (u16, Option<&str>),
+    fault: Fault,
+) {
+    site.store.fail(fault);
+    for path in USES {
+        let answer = site.get_as(cookie, path).await;
+        assert_eq!((answer.status, answer.header("retry-after")), expected, "{fault:?} {path}");
+        assert_opaque(&answer);
+    }
+}
+
 #[actix_web::test]
 async fn h18_h19_h20_outage_is_a_503_and_keeps_the_cookie() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     for fault in [Fault::Unavailable, Fault::Timeout] {
-        site.store.fail(fault);
-        for path in USES {
-            let answer = site.get_as(&cookie, path).await;
-            assert_eq!(
-                (answer.status, answer.header("retry-after")),
-                (503, Some("1")),
-                "{fault:?} {path}"
-            );
-            assert_opaque(&answer);
-        }
+        assert_each_use_answers(&site, &cookie, (503, Some("1")), fault).await;
         let answer = site.get("/start").await;
         assert_eq!(answer.status, 503, "{fault:?}: no cookie for an id that was not saved");
         assert_opaque(&answer);
@@ -69,16 +75,7 @@ async fn corrupt_record_or_broken_store_is_a_500() {
     let site = Site::start(routes);
     let cookie = site.sign_on().await;
     for fault in [Fault::Corrupt, Fault::Other] {
-        site.store.fail(fault);
-        for path in USES {
-            let answer = site.get_as(&cookie, path).await;
-            assert_eq!(
-                (answer.status, answer.header("retry-after")),
-                (500, None),
-                "{fault:?} {path}"
-            );
-            assert_opaque(&answer);
-        }
+        assert_each_use_answers(&site, &cookie, (500, None), fault).await;
         site.store.fail(None);
         assert_eq!(site.get_as(&cookie, "/read").await.body, "n=1", "{fault:?}");
     }

@@ -1,15 +1,23 @@
 //! The routes that every test has.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{
+    HttpResponse,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    error::ErrorImATeapot,
+    middleware::Next,
+    web,
+};
 use session_actix::{Error, Session};
 
 pub(crate) fn common(routes: &mut web::ServiceConfig) {
-    routes
-        .route("/plain", web::get().to(plain))
-        .route("/start", web::get().to(start))
-        .route("/read", web::get().to(read))
-        .route("/add", web::get().to(add))
-        .route("/logout", web::get().to(logout));
+    get_routes!(routes;
+        "/plain" => plain,
+        "/start" => start,
+        "/read" => read,
+        "/add" => add,
+        "/logout" => logout,
+    );
 }
 
 async fn plain() -> &'static str {
@@ -37,4 +45,13 @@ async fn add(session: Session) -> Result<String, Error> {
 async fn logout(session: Session) -> Result<&'static str, Error> {
     session.destroy().await?;
     Ok("goodbye")
+}
+
+/// A middleware that fails after the route has served.
+pub(crate) async fn tea_after(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
+    next.call(request).await?;
+    Err(ErrorImATeapot("tea"))
 }

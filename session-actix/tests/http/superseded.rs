@@ -9,14 +9,15 @@ use session_core::{Policy, Principal};
 use crate::site::{Answer, Site};
 
 fn routes(routes: &mut web::ServiceConfig) {
-    routes
-        .route("/sign-in", web::get().to(sign_in))
-        .route("/renew", web::get().to(renew))
-        .route("/who", web::get().to(who))
-        .route("/insert", web::get().to(insert))
-        .route("/update", web::get().to(update))
-        .route("/everywhere", web::get().to(sign_out_everywhere))
-        .route("/devices", web::get().to(devices));
+    get_routes!(routes;
+        "/sign-in" => sign_in,
+        "/renew" => renew,
+        "/who" => who,
+        "/insert" => insert,
+        "/update" => update,
+        "/everywhere" => sign_out_everywhere,
+        "/devices" => devices,
+    );
 }
 
 async fn sign_in(session: Session) -> &'static str {

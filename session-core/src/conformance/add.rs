@@ -2,7 +2,7 @@
 
 use super::{
     assert::{check, check_eq, check_rejected, fail},
-    calls::{clients, commit, create, create_anonymous, load, run_concurrently},
+    calls::{clients, commit, create, create_anonymous, load, run_on_session},
     fixture::Fixture,
     session::{CommitExt, LONG, TestSession, data, name, principal, texts},
 };
@@ -13,15 +13,8 @@ pub async fn c14_concurrent_adds_lose_no_update(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
     let session = create_anonymous(&clients[0], LONG).await;
     let rule = "C14: Add is atomic in the store (law 1)";
-    let answers = run_concurrently(&clients, 200, |store, _| {
-        let session = session.clone();
-        async move {
-            commit(&store, &session.key, session.add("n", 1), rule)
-                .await
-                .added
-                .get(&name("n"))
-                .copied()
-        }
+    let answers = run_on_session(&clients, &session, 200, |store, session, _| async move {
+        commit(&store, &session.key, session.add("n", 1), rule).await.added.get(&name("n")).copied()
     });
     let mut sums = answers.await;
     sums.sort_unstable();

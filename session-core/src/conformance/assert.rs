@@ -95,10 +95,24 @@ pub(super) fn check_rejected<T: fmt::Debug>(
         Err(error) => fail(rule, format_args!("Rejected({expected})"), error_text(&error)),
         Ok(answer) => fail(rule, format_args!("Rejected({expected})"), format_args!("{answer:?}")),
     };
-    let text = format!("{rejection:?}");
-    let variant = text.split(|character: char| !character.is_alphanumeric()).next();
-    check(variant == Some(expected), rule, format_args!("Rejected({expected})"), &rejection);
+    check(variant(&rejection) == expected, rule, format_args!("Rejected({expected})"), &rejection);
     rejection
+}
+
+/// The name of the variant of a rejection.
+fn variant(rejection: &Rejection) -> &'static str {
+    match rejection {
+        Rejection::DataTooLarge { .. } => "DataTooLarge",
+        Rejection::NotAnInteger { .. } => "NotAnInteger",
+        Rejection::Overflow { .. } => "Overflow",
+        Rejection::Ttl { .. } => "Ttl",
+        Rejection::Key { .. } => "Key",
+        Rejection::PrincipalWithoutRotation => "PrincipalWithoutRotation",
+        Rejection::GraceWithSignIn => "GraceWithSignIn",
+        Rejection::Grace { .. } => "Grace",
+        Rejection::Inconsistent { .. } => "Inconsistent",
+        Rejection::Full { .. } => "Full",
+    }
 }
 
 /// `Display` and `Debug` of an error and of all its sources.

@@ -57,6 +57,20 @@ where
     running.join_all().await
 }
 
+/// Runs `count` calls on this session concurrently, as [`run_concurrently`].
+pub(super) async fn run_on_session<T, F>(
+    clients: &[Client],
+    session: &TestSession,
+    count: usize,
+    call: impl Fn(Client, TestSession, usize) -> F,
+) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    run_concurrently(clients, count, move |store, at| call(store, session.clone(), at)).await
+}
+
 /// Creates a record under a key that is not in use.
 pub(super) async fn create(store: &Client, key: &StoreKey, new: NewRecord) {
     let created = store.create(key, new).await.must("create under an unused key succeeds");
@@ -145,6 +159,19 @@ pub(super) async fn end_session(store: &Client, key: &StoreKey, rule: &str) {
     check_eq(store.delete(key, Claim::Any).await.must(rule), Deleted::Ended, rule);
 }
 
+/// Sessions without a live record, each with its state: missing, expired and deleted.
+pub(super) async fn dead_sessions(
+    fixture: &dyn Fixture,
+    rule: &str,
+) -> [(&'static str, TestSession); 3] {
+    let store = fixture.store();
+    let expired = create_anonymous(&store, Duration::from_millis(100)).await;
+    fixture.advance(Duration::from_millis(200)).await;
+    let deleted = create_anonymous(&store, LONG).await;
+    end_session(&store, &deleted.key, rule).await;
+    [("missing", TestSession::new()), ("expired", expired), ("deleted", deleted)]
+}
+
 /// Checks the outcome of a commit.
 pub(super) async fn check_outcome(
     store: &Client,
@@ -154,6 +181,18 @@ pub(super) async fn check_outcome(
     rule: &str,
 ) {
     check_eq(store.commit(key, commit).await.must(rule), expected, rule);
+}
+
+/// Checks that each of these commits is `Superseded`.
+pub(super) async fn check_superseded<const N: usize>(
+    store: &Client,
+    key: &StoreKey,
+    commits: [Commit; N],
+    rule: &str,
+) {
+    for commit in commits {
+        check_outcome(store, key, commit, Outcome::Superseded, rule).await;
+    }
 }
 
 /// Checks the values of a live record.

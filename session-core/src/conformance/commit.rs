@@ -6,8 +6,8 @@ use super::{
     assert::{check, check_eq},
     calls::{
         check_absent, check_empty, check_outcome, check_values, clients, commit, create,
-        create_anonymous, create_three_values, end_session, list_keys, load, purge_all,
-        run_concurrently,
+        create_anonymous, create_three_values, dead_sessions, list_keys, load, purge_all,
+        run_concurrently, run_on_session,
     },
     fixture::Fixture,
     session::{CommitExt, LONG, TestSession, data, name, principal, texts},
@@ -199,13 +199,10 @@ pub async fn c12_concurrent_commits_to_different_names_survive(fixture: &dyn Fix
     let clients = clients(fixture, 8).await;
     let session = create_anonymous(&clients[0], LONG).await;
     let rule = "C12: concurrent commits to different names all take effect (law 1)";
-    let answers = run_concurrently(&clients, 50, |store, at| {
-        let session = session.clone();
-        async move {
-            commit(&store, &session.key, session.set(&format!("n{at}"), &at.to_string()), rule)
-                .await
-                .version
-        }
+    let answers = run_on_session(&clients, &session, 50, |store, session, at| async move {
+        commit(&store, &session.key, session.set(&format!("n{at}"), &at.to_string()), rule)
+            .await
+            .version
     });
     let mut versions = answers.await;
     versions.sort_unstable();
@@ -220,13 +217,7 @@ pub async fn c12_concurrent_commits_to_different_names_survive(fixture: &dyn Fix
 /// A commit to a missing, expired or deleted record is `Gone` and creates nothing.
 pub async fn c17_commit_never_creates_a_record(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let expired = create_anonymous(&store, Duration::from_millis(100)).await;
-    fixture.advance(Duration::from_millis(200)).await;
-    let deleted = create_anonymous(&store, LONG).await;
-    end_session(&store, &deleted.key, "C17: delete finds the record").await;
-    for (state, session) in
-        [("missing", TestSession::new()), ("expired", expired), ("deleted", deleted)]
-    {
+    for (state, session) in dead_sessions(fixture, "C17: delete finds the record").await {
         let next = session.rotated();
         for commit in [
             session.set("a", "1"),

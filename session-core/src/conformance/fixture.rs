@@ -6,15 +6,22 @@ use async_trait::async_trait;
 
 use crate::{BoxError, Limits, SessionStore, StoreKey};
 
+/// The reason of the methods that read or write stored bytes.
+const NO_BYTES: &str = "the fixture does not access stored bytes";
+
+/// The reason of the methods that stop or freeze a server.
+const NO_SERVER: &str = "the fixture has no server that it can stop or freeze";
+
 /// A store under test on an empty storage, with access to its backend.
 ///
 /// Every check gets a new fixture, so checks run in parallel and no check sees the records of
 /// another one. On a server that all tests share, each fixture takes a database, schema or prefix
 /// with a random name.
 ///
-/// A method that returns [`Supported`] accesses the backend behind the store. It returns
-/// [`Supported::NotApplicable`] with a reason if the backend cannot do that. All other methods are
-/// mandatory. The suite prints each check that it cannot make.
+/// A method that returns [`Supported`] accesses the backend behind the store. By default it returns
+/// [`Supported::NotApplicable`] with a reason. Implement each one that the backend can do: the
+/// suite prints the checks that it cannot make without the others. Most stores also keep the
+/// default of [`limits`](Self::limits) and of [`purge`](Self::purge).
 #[async_trait]
 pub trait Fixture: Send + Sync {
     /// The client under test. Every call returns the same one.
@@ -39,24 +46,35 @@ pub trait Fixture: Send + Sync {
     /// A client of one more, empty storage with a small capacity: at most [`Self::bulk`] anonymous
     /// records without values fill it, and it reserves room for records with a principal. Not
     /// applicable if the store has no capacity limit.
-    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>>;
+    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
+        Supported::NotApplicable("the fixture opens no store with a small capacity")
+    }
 
-    /// Advances the clock of the backend by at least `by`: sleeps, or moves a manual clock.
-    async fn advance(&self, by: Duration);
+    /// Advances the clock of the backend by at least `by`: sleeps, or moves a manual clock. By
+    /// default it sleeps.
+    async fn advance(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
 
-    /// The largest error of an age or a ttl: 50 ms for a store in the memory of this machine,
-    /// otherwise 1 s.
-    fn tolerance(&self) -> Duration;
+    /// The largest error of an age or a ttl: 50 ms for a store in the memory of this machine, which
+    /// is the default, otherwise 1 s.
+    fn tolerance(&self) -> Duration {
+        Duration::from_millis(50)
+    }
 
     /// The time after which the store ends a call with an error.
     fn deadline(&self) -> Duration;
 
     /// The limits of the store. They must not be below the default, because some checks store
     /// values of 60 KiB.
-    fn limits(&self) -> Limits;
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
 
-    /// How the store removes expired records from the storage.
-    fn purge(&self) -> Purge;
+    /// How the store removes expired records from the storage: [`Purge::ByCall`] by default.
+    fn purge(&self) -> Purge {
+        Purge::ByCall
+    }
 
     /// The number of records that counts as many in the check that the cost of a purge does not
     /// grow with the number of records. Lower it if creating them takes more than a few seconds.
@@ -66,34 +84,54 @@ pub trait Fixture: Send + Sync {
 
     /// A password or another secret from the settings of the store. The checks search for it in all
     /// printed text.
-    fn secret(&self) -> Supported<String>;
+    fn secret(&self) -> Supported<String> {
+        Supported::NotApplicable("the fixture names no secret of the store")
+    }
 
     /// `Debug` and, if implemented, `Display` of the settings of the store.
-    fn settings_text(&self) -> Supported<String>;
+    fn settings_text(&self) -> Supported<String> {
+        Supported::NotApplicable("the fixture does not show the settings of the store")
+    }
 
     /// Overwrites the stored bytes of a record so that no version of the store can read it.
-    async fn corrupt(&self, key: &StoreKey) -> Supported;
+    async fn corrupt(&self, _key: &StoreKey) -> Supported {
+        Supported::NotApplicable(NO_BYTES)
+    }
 
     /// Marks a stored record as written in a newer format, which this version does not know.
-    async fn future_format(&self, key: &StoreKey) -> Supported;
+    async fn future_format(&self, _key: &StoreKey) -> Supported {
+        Supported::NotApplicable(NO_BYTES)
+    }
 
     /// Stops the backend. Connections break, and new ones are refused.
-    async fn stop(&self) -> Supported;
+    async fn stop(&self) -> Supported {
+        Supported::NotApplicable(NO_SERVER)
+    }
 
     /// Starts the stopped backend again, at the same address. It may have lost its records.
-    async fn start(&self) -> Supported;
+    async fn start(&self) -> Supported {
+        Supported::NotApplicable(NO_SERVER)
+    }
 
     /// Freezes the backend. Connections stay open without an answer (`SIGSTOP`).
-    async fn freeze(&self) -> Supported;
+    async fn freeze(&self) -> Supported {
+        Supported::NotApplicable(NO_SERVER)
+    }
 
     /// Lets the frozen backend continue.
-    async fn thaw(&self) -> Supported;
+    async fn thaw(&self) -> Supported {
+        Supported::NotApplicable(NO_SERVER)
+    }
 
     /// All bytes that the backend stores for this storage. The same content gives the same bytes.
-    async fn dump(&self) -> Supported<Vec<u8>>;
+    async fn dump(&self) -> Supported<Vec<u8>> {
+        Supported::NotApplicable(NO_BYTES)
+    }
 
     /// The number of stored records, including expired ones that are not yet purged.
-    async fn physical_count(&self) -> Supported<u64>;
+    async fn physical_count(&self) -> Supported<u64> {
+        Supported::NotApplicable("the fixture does not count stored records")
+    }
 }
 
 /// A fixture, or `None` if the backend is missing on this machine. The code that looks for the

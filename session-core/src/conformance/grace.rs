@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::{
     assert::{check, check_between, check_eq, check_rejected, fail},
-    calls::{check_outcome, clients, commit, create, create_anonymous, load, open_session},
+    calls::{check_superseded, clients, commit, create, create_anonymous, load, open_session},
     fixture::Fixture,
     session::{CommitExt, GRACE, LONG, TestSession, principal},
 };
-use crate::{Limits, Opened, Outcome, PrincipalChange};
+use crate::{Limits, Opened, PrincipalChange};
 
 /// During its grace the former secret reads and cannot write; afterwards it is forgotten.
 pub async fn c22_a_former_secret_only_reads_during_its_grace(fixture: &dyn Fixture) {
@@ -46,21 +46,14 @@ pub async fn c22_a_former_secret_only_reads_during_its_grace(fixture: &dyn Fixtu
             }
             opened => fail(rule, "Grace", format_args!("{opened:?}")),
         }
-        for commit in [
+        let commits = [
             session.set("a", "9"),
             session.touch(LONG),
             session.rotate(&session.rotated()),
             session.commit(),
-        ] {
-            check_outcome(
-                client,
-                key,
-                commit,
-                Outcome::Superseded,
-                "C22: a former secret cannot write during its grace (law 4)",
-            )
-            .await;
-        }
+        ];
+        let rule = "C22: a former secret cannot write during its grace (law 4)";
+        check_superseded(client, key, commits, rule).await;
     }
     commit(
         &clients[0],

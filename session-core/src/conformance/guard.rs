@@ -4,7 +4,7 @@ use super::{
     assert::{Must, check, check_eq, fail},
     calls::{
         check_outcome, check_values, clients, commit, create, create_anonymous,
-        create_three_values, load, run_concurrently,
+        create_three_values, load, run_on_session,
     },
     fixture::Fixture,
     session::{CommitExt, LONG, TestSession, data, principal, texts},
@@ -72,23 +72,20 @@ pub async fn c16_guarded_increments_lose_no_update(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
     let session = create_anonymous(&clients[0], LONG).await;
     let rule = "C16: a commit under Guard::Version loses no update (law 1)";
-    let answers = run_concurrently(&clients, 8, |store, _| {
-        let session = session.clone();
-        async move {
-            for _ in 0..25 {
-                loop {
-                    let record = load(&store, &session.key, rule).await;
-                    let next = record.data.get("n").and_then(Json::as_integer).unwrap_or(0) + 1;
-                    let whole =
-                        session.set("n", &next.to_string()).guard(Guard::Version(record.version));
-                    match store.commit(&session.key, whole).await.must(rule) {
-                        Outcome::Done(committed) => {
-                            check_eq(committed.version, record.version + 1, rule);
-                            break;
-                        }
-                        Outcome::Conflict => tokio::task::yield_now().await,
-                        other => fail(rule, "Done or Conflict", format_args!("{other:?}")),
+    let answers = run_on_session(&clients, &session, 8, |store, session, _| async move {
+        for _ in 0..25 {
+            loop {
+                let record = load(&store, &session.key, rule).await;
+                let next = record.data.get("n").and_then(Json::as_integer).unwrap_or(0) + 1;
+                let whole =
+                    session.set("n", &next.to_string()).guard(Guard::Version(record.version));
+                match store.commit(&session.key, whole).await.must(rule) {
+                    Outcome::Done(committed) => {
+                        check_eq(committed.version, record.version + 1, rule);
+                        break;
                     }
+                    Outcome::Conflict => tokio::task::yield_now().await,
+                    other => fail(rule, "Done or Conflict", format_args!("{other:?}")),
                 }
             }
         }
@@ -108,14 +105,11 @@ pub async fn c16_one_of_concurrent_guarded_commits_wins(fixture: &dyn Fixture) {
     let clients = clients(fixture, 8).await;
     let session = create_anonymous(&clients[0], LONG).await;
     let rule = "C16: of 40 commits under one version exactly one is Done";
-    let answers = run_concurrently(&clients, 40, |store, at| {
-        let session = session.clone();
-        async move {
-            store
-                .commit(&session.key, session.set(&format!("n{at}"), "1").guard(Guard::Version(1)))
-                .await
-                .must(rule)
-        }
+    let answers = run_on_session(&clients, &session, 40, |store, session, at| async move {
+        store
+            .commit(&session.key, session.set(&format!("n{at}"), "1").guard(Guard::Version(1)))
+            .await
+            .must(rule)
     });
     let (done, others): (Vec<_>, Vec<_>) =
         answers.await.into_iter().partition(|outcome| matches!(outcome, Outcome::Done(_)));

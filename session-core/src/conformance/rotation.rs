@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use super::{
     assert::{Must, check, check_between, check_eq, check_rejected, fail},
     calls::{
-        check_absent, check_empty, check_outcome, clients, commit, create, create_anonymous,
-        end_session, list_in_pages, load, open_session, purge_all, run_concurrently, scan_keys,
+        check_absent, check_empty, check_outcome, check_superseded, clients, commit, create,
+        create_anonymous, dead_sessions, list_in_pages, load, open_session, purge_all,
+        run_concurrently, scan_keys,
     },
     fixture::Fixture,
     session::{CommitExt, GRACE, LONG, TestSession, data, name, principal, texts},
@@ -97,22 +98,15 @@ pub async fn c22_only_the_new_secret_opens_a_rotated_session(fixture: &dyn Fixtu
             true,
             "C22: the new secret opens the session",
         );
-        for commit in [
+        let commits = [
             session.set("a", "9"),
             session.add("n", 1),
             session.touch(LONG),
             session.rotate(&session.rotated()),
             session.commit(),
-        ] {
-            check_outcome(
-                client,
-                key,
-                commit,
-                Outcome::Superseded,
-                "C22: a commit with the former secret is Superseded (law 4)",
-            )
-            .await;
-        }
+        ];
+        let rule = "C22: a commit with the former secret is Superseded (law 4)";
+        check_superseded(client, key, commits, rule).await;
         commit(client, key, next.commit(), "C22: a commit with the new secret takes effect").await;
     }
     check_eq(
@@ -392,13 +386,7 @@ pub async fn c24_a_rotation_changes_no_key_or_index_entry(fixture: &dyn Fixture)
 /// A rotation of a missing, deleted or expired session is `Gone` and creates nothing.
 pub async fn c25_a_dead_session_cannot_rotate(fixture: &dyn Fixture) {
     let store = fixture.store();
-    let expired = create_anonymous(&store, Duration::from_millis(100)).await;
-    fixture.advance(Duration::from_millis(200)).await;
-    let deleted = create_anonymous(&store, LONG).await;
-    end_session(&store, &deleted.key, "C25: delete finds the record").await;
-    for (state, session) in
-        [("missing", TestSession::new()), ("deleted", deleted), ("expired", expired)]
-    {
+    for (state, session) in dead_sessions(fixture, "C25: delete finds the record").await {
         let rule = format!("C25: a rotation of a session that is {state} is Gone (law 2)");
         let next = session.rotated();
         for commit in [

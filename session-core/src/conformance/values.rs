@@ -4,11 +4,21 @@ use std::time::Duration;
 
 use super::{
     assert::{check, check_eq, check_rejected, fail},
-    calls::{check_empty, commit, create, create_anonymous, load, scan_keys},
+    calls::{Client, check_empty, commit, create, create_anonymous, load, scan_keys},
     fixture::Fixture,
     session::{CommitExt, LONG, TestSession, data, json, name, texts},
 };
 use crate::{Change, Commit, Data, Json, Limits, Name, Rejection};
+
+/// Two sessions with these values: one is created with them, and the other gets them by a commit.
+async fn sessions_with(store: &Client, values: &Data, rule: &str) -> [TestSession; 2] {
+    let (created, committed) = (TestSession::new(), create_anonymous(store, LONG).await);
+    create(store, &created.key, created.record(LONG).data(values.clone())).await;
+    let changes =
+        values.clone().into_iter().map(|(name, value)| (name, Change::Set(value))).collect();
+    commit(store, &committed.key, Commit { changes, ..committed.commit() }, rule).await;
+    [created, committed]
+}
 
 /// Every JSON value is stored byte for byte, by `create` and by `commit`.
 pub async fn c06_json_values_are_stored_exactly(fixture: &dyn Fixture) {
@@ -55,17 +65,7 @@ pub async fn c06_json_values_are_stored_exactly(fixture: &dyn Fixture) {
     ];
     let all: Data =
         values.iter().enumerate().map(|(at, text)| (name(&format!("v{at}")), json(text))).collect();
-    let (created, committed) = (TestSession::new(), create_anonymous(&store, LONG).await);
-    create(&store, &created.key, created.record(LONG).data(all.clone())).await;
-    let changes = all.clone().into_iter().map(|(name, value)| (name, Change::Set(value))).collect();
-    commit(
-        &store,
-        &committed.key,
-        Commit { changes, ..committed.commit() },
-        "C06: a commit of many values takes effect",
-    )
-    .await;
-    for session in [created, committed] {
+    for session in sessions_with(&store, &all, "C06: a commit of many values takes effect").await {
         let key = &session.key;
         let record = load(&store, key, "C06: a record of many values is found").await;
         for (at, text) in values.iter().enumerate() {
@@ -159,20 +159,11 @@ pub async fn c07_unusual_names_are_stored_and_distinct(fixture: &dyn Fixture) {
         "\u{200b}",
         &longest,
     ];
-    let (created, committed) = (TestSession::new(), create_anonymous(&store, LONG).await);
     let values: Data =
         names.iter().enumerate().map(|(at, text)| (name(text), json(&at.to_string()))).collect();
-    create(&store, &created.key, created.record(LONG).data(values.clone())).await;
-    let changes =
-        values.clone().into_iter().map(|(name, value)| (name, Change::Set(value))).collect();
-    commit(
-        &store,
-        &committed.key,
-        Commit { changes, ..committed.commit() },
-        "C07: a commit with unusual names takes effect",
-    )
-    .await;
-    for session in [created, committed] {
+    for session in
+        sessions_with(&store, &values, "C07: a commit with unusual names takes effect").await
+    {
         let key = &session.key;
         let mut expected = values.clone();
         check_eq(

@@ -64,8 +64,8 @@ impl CookieCodec {
         Ok(Self { config, signing: Signing::Signed(macs) })
     }
 
-    /// A codec for unsigned cookies. An id cannot be guessed. But a made-up cookie costs a store
-    /// call, and the rules for superseded ids do not apply: a cookie whose secret is not the
+    /// A codec for unsigned cookies. An id cannot be guessed. However, each made-up cookie costs a
+    /// store call, and the rules for superseded ids do not apply: a cookie whose secret is not the
     /// current one counts as absent.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl CookieCodec {
     /// The ids in these `Cookie` headers that verify.
     ///
     /// All other cookies count as absent: those with another name, with a malformed value or with a
-    /// wrong signature. Their order does not matter.
+    /// wrong signature. They do not displace a cookie that verifies, in whatever order they come.
     #[must_use]
     pub fn read<'h>(&self, headers: impl IntoIterator<Item = &'h [u8]>) -> VerifiedCookies {
         let name = self.config.name.as_bytes();

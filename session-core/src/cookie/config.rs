@@ -19,7 +19,7 @@ pub enum SameSite {
 pub enum Transport {
     /// Only https: the cookie has the attribute `Secure`, and no id is issued over plain http.
     Https,
-    /// Also plain http, for development on the own machine. Everyone on the network path can read
+    /// Also plain http, for development on your own machine. Everyone on the network path can read
     /// the cookie.
     PlainHttp,
 }
@@ -51,7 +51,7 @@ impl Default for CookieConfig {
 }
 
 impl CookieConfig {
-    /// Settings for plain http on the own machine: the name `id`, and no `Secure`. Never use them
+    /// Settings for plain http on your own machine: the name `id`, and no `Secure`. Never use them
     /// for a site that other machines can reach.
     #[must_use]
     pub fn development() -> Self {

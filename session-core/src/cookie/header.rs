@@ -2,8 +2,8 @@
 
 /// The values of all cookies called `name` in one `Cookie` header, in order.
 ///
-/// The bytes are used as they are: names are compared byte for byte and nothing is decoded.
-/// Decoding is how `%5F%5FHost-id`, or a name with a Unicode space before it, is taken for
+/// The bytes are used as they are: names are compared byte for byte and nothing is decoded. A
+/// parser that decodes or trims names accepts `%5F%5FHost-id`, or a name after a Unicode space, as
 /// `__Host-id` (CVE-2020-8184, CVE-2022-36032). Pairs are separated by `;`. Around a pair only
 /// ASCII spaces are trimmed, because browsers never send tabs there. A malformed pair does not hide
 /// the others.

@@ -23,17 +23,17 @@ impl Key {
     /// Makes a key of bytes from a random source.
     ///
     /// # Errors
-    /// [`WeakKey`] if there are fewer than [`Self::MIN_BYTES`] or if they repeat. The error does
-    /// not contain the bytes.
-    pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Result<Self, WeakKey> {
+    /// [`InvalidKey`] if there are fewer than [`Self::MIN_BYTES`], or if only a few of them are
+    /// different. The error does not contain the bytes.
+    pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Result<Self, InvalidKey> {
         let bytes = bytes.into();
         if bytes.len() < Self::MIN_BYTES {
-            return Err(WeakKey::Short { bytes: bytes.len() });
+            return Err(InvalidKey::Short { bytes: bytes.len() });
         }
         let mut seen = [false; 256];
         bytes.iter().for_each(|byte| seen[usize::from(*byte)] = true);
         if seen.iter().filter(|seen| **seen).count() < Self::MIN_DISTINCT {
-            return Err(WeakKey::Repetitive);
+            return Err(InvalidKey::Repetitive);
         }
         Ok(Self(bytes))
     }
@@ -42,9 +42,9 @@ impl Key {
     /// alphabet, with or without padding.
     ///
     /// # Errors
-    /// [`WeakKey`] if the text is neither, or if the key is too weak. The error does not contain
+    /// [`InvalidKey`] if the text is neither, or if the key is too weak. The error does not contain
     /// the text.
-    pub fn parse(text: &str) -> Result<Self, WeakKey> {
+    pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         let text = text.trim_ascii();
         if text.len() >= 2 * Self::MIN_BYTES
             && text.len().is_multiple_of(2)
@@ -68,12 +68,12 @@ impl Key {
         [&alphabet::URL_SAFE, &alphabet::STANDARD]
             .iter()
             .find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(text).ok())
-            .ok_or(WeakKey::Encoding)
+            .ok_or(InvalidKey::Encoding)
             .and_then(Self::from_bytes)
     }
 
-    /// Draws a key that is lost when the process ends, for a first try: cookies do not survive a
-    /// restart.
+    /// Draws a random key, for tests and development. The key is lost when the process ends, so
+    /// cookies do not survive a restart.
     ///
     /// # Errors
     /// [`EntropyError`](crate::EntropyError) if the operating system returns no random bytes.
@@ -100,7 +100,7 @@ impl fmt::Debug for Key {
 /// `Display`.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum WeakKey {
+pub enum InvalidKey {
     /// The key has too few bytes.
     #[error(
         "a cookie key needs at least 32 random bytes, and this one has {bytes}; \
@@ -131,12 +131,20 @@ pub enum WeakKey {
         /// The name of the variable.
         variable: String,
     },
+    /// The environment variable contains a key that is not valid.
+    #[error("the environment variable {variable} is not valid: {reason}")]
+    Variable {
+        /// The name of the variable.
+        variable: String,
+        /// What is wrong with the key.
+        reason: Box<Self>,
+    },
     /// The key ring is empty.
     #[error("a signed cookie needs at least one key; make one with: openssl rand -base64 48")]
-    None,
+    EmptyRing,
 }
 
-debug_as_display!(WeakKey);
+debug_as_display!(InvalidKey);
 
 /// The keys in use: the first one signs, and all of them verify.
 ///
@@ -154,18 +162,18 @@ impl KeyRing {
     /// A ring of these keys. The first one signs.
     ///
     /// # Errors
-    /// [`WeakKey::None`] if there is no key.
-    pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, WeakKey> {
+    /// [`InvalidKey::EmptyRing`] if there is no key.
+    pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, InvalidKey> {
         let keys: Vec<_> = keys.into_iter().collect();
-        if keys.is_empty() { Err(WeakKey::None) } else { Ok(Self(keys)) }
+        if keys.is_empty() { Err(InvalidKey::EmptyRing) } else { Ok(Self(keys)) }
     }
 
     /// Reads keys from a setting: one key in the form of [`Key::parse`], or several with commas
     /// between them. The first one signs.
     ///
     /// # Errors
-    /// [`WeakKey`] for the first key that is not valid. The text is not in the error.
-    pub fn parse(text: &str) -> Result<Self, WeakKey> {
+    /// [`InvalidKey`] for the first key that is not valid. The error does not contain the text.
+    pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         let keys = text.split(',').map(Key::parse).collect::<Result<Vec<_>, _>>()?;
         Self::new(keys)
     }
@@ -173,15 +181,16 @@ impl KeyRing {
     /// Reads keys from an environment variable, in the form of [`KeyRing::parse`].
     ///
     /// # Errors
-    /// [`WeakKey::Unset`] if the variable is not set, else as [`KeyRing::parse`]. The value is not
-    /// in the error.
-    pub fn from_env(variable: &str) -> Result<Self, WeakKey> {
-        match std::env::var(variable) {
-            Ok(text) => Self::parse(&text),
-            Err(std::env::VarError::NotPresent) => {
-                Err(WeakKey::Unset { variable: variable.to_owned() })
-            }
-            Err(std::env::VarError::NotUnicode(_)) => Err(WeakKey::Encoding),
+    /// [`InvalidKey::Unset`] if the variable is not set, otherwise [`InvalidKey::Variable`] with the
+    /// error of [`KeyRing::parse`]. The error does not contain the value.
+    pub fn from_env(variable: &str) -> Result<Self, InvalidKey> {
+        let variable = || variable.to_owned();
+        let invalid =
+            |reason| InvalidKey::Variable { variable: variable(), reason: Box::new(reason) };
+        match std::env::var(variable()) {
+            Ok(text) => Self::parse(&text).map_err(invalid),
+            Err(std::env::VarError::NotPresent) => Err(InvalidKey::Unset { variable: variable() }),
+            Err(std::env::VarError::NotUnicode(_)) => Err(invalid(InvalidKey::Encoding)),
         }
     }
 
@@ -205,12 +214,12 @@ mod tests {
     #[test]
     fn s08_short_repetitive_and_malformed_keys_are_rejected() {
         for bytes in [0, 8, 31] {
-            assert_eq!(Key::from_bytes(vec![1; bytes]), Err(WeakKey::Short { bytes }));
+            assert_eq!(Key::from_bytes(vec![1; bytes]), Err(InvalidKey::Short { bytes }));
         }
-        assert_eq!(Key::from_bytes(vec![b'x'; 64]), Err(WeakKey::Repetitive));
-        assert_eq!(Key::parse("not a key, surely"), Err(WeakKey::Encoding));
-        assert_eq!(Key::parse("c2hvcnQ="), Err(WeakKey::Short { bytes: 5 }));
-        assert_eq!(KeyRing::new([]).unwrap_err(), WeakKey::None);
+        assert_eq!(Key::from_bytes(vec![b'x'; 64]), Err(InvalidKey::Repetitive));
+        assert_eq!(Key::parse("not a key, surely"), Err(InvalidKey::Encoding));
+        assert_eq!(Key::parse("c2hvcnQ="), Err(InvalidKey::Short { bytes: 5 }));
+        assert_eq!(KeyRing::new([]).unwrap_err(), InvalidKey::EmptyRing);
     }
 
     #[test]
@@ -225,9 +234,12 @@ mod tests {
     fn ring_reads_keys_with_commas_and_names_an_unset_variable() {
         let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         assert_eq!(KeyRing::parse(&format!("{key}, {key}")).unwrap().keys().len(), 2);
-        assert_eq!(KeyRing::parse(&format!("{key},")).unwrap_err(), WeakKey::Short { bytes: 0 });
+        assert_eq!(KeyRing::parse(&format!("{key},")).unwrap_err(), InvalidKey::Short { bytes: 0 });
         let error = KeyRing::from_env("UNSET_VARIABLE_OF_A_TEST").unwrap_err();
         assert!(error.to_string().contains("UNSET_VARIABLE_OF_A_TEST is not set"));
+        // Every process has this variable, and it is not a key.
+        let error = KeyRing::from_env("PATH").unwrap_err().to_string();
+        assert!(error.starts_with("the environment variable PATH is not valid: "), "{error}");
     }
 
     #[test]

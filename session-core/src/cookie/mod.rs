@@ -11,7 +11,7 @@ mod verified;
 pub use codec::{CookieCodec, LONGEST_MAX_AGE};
 pub use config::{CookieConfig, SameSite, Transport};
 pub use error::CookieError;
-pub use key::{Key, KeyRing, WeakKey};
+pub use key::{InvalidKey, Key, KeyRing};
 pub use verified::{SignedBy, VerifiedCookie, VerifiedCookies};
 
 #[cfg(test)]

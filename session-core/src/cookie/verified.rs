@@ -24,7 +24,7 @@ pub enum SignedBy {
 }
 
 /// The session cookies of one request that verified, in the order of the request, at most
-/// [`Self::MOST`].
+/// [`Self::MAX`].
 ///
 /// A browser sends several if cookies with the same name were set with different paths or domains.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,7 +36,7 @@ pub struct VerifiedCookies {
 
 impl VerifiedCookies {
     /// The maximum number of cookies of one request that are looked up.
-    pub const MOST: usize = 4;
+    pub const MAX: usize = 4;
 
     /// The cookies, in order.
     pub fn iter(&self) -> impl Iterator<Item = &VerifiedCookie> {
@@ -49,7 +49,7 @@ impl VerifiedCookies {
         }
         if self.first.is_none() {
             self.first = Some(cookie);
-        } else if self.others.len() < Self::MOST - 1 {
+        } else if self.others.len() < Self::MAX - 1 {
             self.others.push(cookie);
         }
     }

@@ -52,9 +52,9 @@ impl MemoryStoreBuilder {
     /// Sets about how many bytes of memory the sessions may occupy. A session or a change beyond it
     /// returns [`Rejection::Full`](crate::Rejection::Full). 256 MiB by default.
     ///
-    /// Keys, principals, names and values count, plus a measured fixed amount for each session and
-    /// each value. The process occupies more, because freed memory does not return to the system
-    /// immediately.
+    /// Keys, principals, names, values, attributes and the former secret in its grace count, plus a
+    /// measured fixed amount for each session and value. The process occupies more, because freed
+    /// memory does not return to the system immediately.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;

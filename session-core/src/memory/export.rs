@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{shard::Entry, store::MemoryStore};
+use super::{entry::Entry, store::MemoryStore};
 
 /// One session in the form of a [`MemoryStore`], for [`Import::add`](super::Import::add). It can
 /// only be serialized and deserialized. A change of its form changes every format that contains it.

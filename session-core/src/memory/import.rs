@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use super::{clock::nanos, export::Exported, shard::Entry, store::MemoryStore};
+use super::{clock::nanos, entry::Entry, export::Exported, store::MemoryStore};
 use crate::{Limits, error_debug::debug_as_display};
 
 /// An import of sessions into a [`MemoryStore`]. [`MemoryStore::import`] starts it.

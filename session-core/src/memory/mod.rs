@@ -2,6 +2,7 @@
 
 mod builder;
 mod clock;
+mod entry;
 mod export;
 mod import;
 mod merge;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::{Principal, Rejection, StoreKey, principal::SessionKind};
+use crate::{Attributes, Principal, Rejection, SecretHash, StoreKey, principal::SessionKind};
 
 /// The name of the store in errors.
 pub(super) const STORE_NAME: &str = "memory";
@@ -13,6 +13,12 @@ const SESSION_OVERHEAD: usize = 352;
 const PRINCIPAL_OVERHEAD: usize = 104;
 /// The memory of a value besides its name and text.
 const VALUE_OVERHEAD: usize = 72;
+/// The header and padding of one allocation.
+const ALLOCATION_OVERHEAD: usize = 16;
+/// The memory of a former secret: its hash and a time.
+const FORMER_SECRET_BYTES: usize = ALLOCATION_OVERHEAD + SecretHash::BYTES + size_of::<u64>();
+/// The memory of a text of the attributes besides its bytes: its allocation and two counters.
+const SHARED_TEXT_OVERHEAD: usize = ALLOCATION_OVERHEAD + 2 * size_of::<usize>();
 
 /// The sessions and bytes in use, over all shards.
 ///
@@ -165,15 +171,34 @@ impl BoundedCounter {
     }
 }
 
+/// The parts of a session that occupy memory.
+pub(super) struct Parts<'a> {
+    pub(super) key: &'a StoreKey,
+    pub(super) principal: Option<&'a Principal>,
+    pub(super) data_bytes: usize,
+    pub(super) values: usize,
+    /// `None` if they are the default.
+    pub(super) attributes: Option<&'a Attributes>,
+    pub(super) has_former_secret: bool,
+}
+
 /// About how many bytes of memory a session occupies.
-pub(super) fn memory_bytes(
-    key: &StoreKey,
-    principal: Option<&Principal>,
-    data_bytes: usize,
-    values: usize,
-) -> usize {
+pub(super) fn memory_bytes(parts: &Parts<'_>) -> usize {
+    let Parts { key, principal, data_bytes, values, attributes, has_former_secret } = *parts;
     let principal = principal.map_or(0, |principal| PRINCIPAL_OVERHEAD + principal.as_str().len());
-    SESSION_OVERHEAD + key.as_str().len() + principal + data_bytes + values * VALUE_OVERHEAD
+    let attributes = attributes.map_or(0, |attributes| {
+        let texts = [&attributes.acr, &attributes.label].into_iter().flatten();
+        let texts: usize = texts.map(|text| SHARED_TEXT_OVERHEAD + text.as_str().len()).sum();
+        size_of::<Attributes>() + ALLOCATION_OVERHEAD + texts + attributes.replaced.memory_bytes()
+    });
+    let former = if has_former_secret { FORMER_SECRET_BYTES } else { 0 };
+    SESSION_OVERHEAD
+        + key.as_str().len()
+        + principal
+        + data_bytes
+        + values * VALUE_OVERHEAD
+        + attributes
+        + former
 }
 
 fn full(what: &str) -> Rejection {

@@ -1,17 +1,16 @@
 //! One part of the sessions, behind one lock.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
+use std::collections::{BTreeSet, HashMap};
+
+use super::{
+    clock::nanos,
+    entry::{Entry, FormerSecret, SignedInUser, between, boxed},
+    merge::PlannedChanges,
+    quota::{Parts, memory_bytes},
 };
-
-use serde::{Deserialize, Serialize};
-
-use super::{clock::nanos, merge::PlannedChanges, quota::memory_bytes};
 use crate::{
-    Attributes, AuthenticationChange, Claim, Commit, Committed, Data, Deleted, Grace, Guard,
-    Limits, NewRecord, Principal, PrincipalChange, Record, Rejection, SecretHash, SessionSummary,
-    StoreKey, principal::SessionKind,
+    AuthenticationChange, Claim, Commit, Committed, Deleted, Guard, Limits, Principal,
+    PrincipalChange, Rejection, SessionSummary, StoreKey, principal::SessionKind,
 };
 
 /// The sessions whose keys hash to this shard, with all their indexes.
@@ -26,40 +25,6 @@ pub(super) struct Shard {
     free: Vec<usize>,
     deadlines: BTreeSet<(u64, usize)>,
     principals: BTreeSet<(Principal, usize)>,
-}
-
-/// One session. Times are nanoseconds of the store's clock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
-    pub(super) key: StoreKey,
-    pub(super) data: Data,
-    pub(super) version: u64,
-    pub(super) secret: SecretHash,
-    pub(super) generation: u32,
-    pub(super) since: u32,
-    pub(super) created: u64,
-    pub(super) rotated: u64,
-    pub(super) deadline: u64,
-    /// Boxed: most sessions are never rotated with a grace.
-    pub(super) former: Option<Box<FormerSecret>>,
-    pub(super) user: Option<SignedInUser>,
-    /// Boxed, and absent by default: most sessions have no attributes, and 100 bytes per session
-    /// are 100 MB per million sessions.
-    pub(super) attributes: Option<Box<Attributes>>,
-}
-
-/// The signed-in user, and when they last proved their identity.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct SignedInUser {
-    pub(super) principal: Principal,
-    pub(super) authenticated: u64,
-}
-
-/// The secret that a rotation replaced, and until when it may read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FormerSecret {
-    pub(super) secret: SecretHash,
-    pub(super) until: u64,
 }
 
 /// The verdict on a commit before it is applied.
@@ -130,8 +95,22 @@ impl Shard {
             PrincipalChange::Set(principal) => Some(principal),
             PrincipalChange::Unset => None,
         };
-        let after =
-            (SessionKind::of(principal), memory_bytes(key, principal, merge.bytes, merge.values));
+        let attributes = match &commit.attributes {
+            Some(attributes) => Some(attributes).filter(|attributes| !attributes.is_default()),
+            None => entry.attributes.as_deref(),
+        };
+        let bytes = memory_bytes(&Parts {
+            key,
+            principal,
+            data_bytes: merge.bytes,
+            values: merge.values,
+            attributes,
+            has_former_secret: commit
+                .rotate
+                .as_ref()
+                .map_or(entry.former.is_some(), |rotation| rotation.grace.is_some()),
+        });
+        let after = (SessionKind::of(principal), bytes);
         Ok(Verdict::Accepted(PlannedCommit {
             slot,
             merge,
@@ -294,100 +273,4 @@ impl Shard {
         }
         Some(entry)
     }
-}
-
-impl Entry {
-    pub(super) fn new(key: StoreKey, new: NewRecord, now: u64) -> Self {
-        let NewRecord {
-            data,
-            version,
-            secret,
-            generation,
-            since,
-            age,
-            authenticated,
-            ttl,
-            principal,
-            attributes,
-        } = new;
-        let ago = |age: Duration| now.saturating_sub(nanos(age));
-        Self {
-            key,
-            data,
-            version,
-            secret,
-            generation,
-            since,
-            created: ago(age),
-            rotated: ago(age),
-            deadline: now.saturating_add(nanos(ttl)),
-            former: None,
-            user: principal
-                .zip(authenticated)
-                .map(|(principal, age)| SignedInUser { principal, authenticated: ago(age) }),
-            attributes: boxed(attributes),
-        }
-    }
-
-    /// A session is expired exactly at its deadline.
-    pub(super) fn is_live(&self, now: u64) -> bool {
-        now < self.deadline
-    }
-
-    pub(super) fn record(&self, now: u64) -> Record {
-        let former = self.former.as_deref().filter(|former| now < former.until);
-        Record {
-            data: self.data.clone(),
-            version: self.version,
-            secret: self.secret,
-            generation: self.generation,
-            since: self.since,
-            grace: former
-                .map(|former| Grace { secret: former.secret, left: between(now, former.until) }),
-            age: between(self.created, now),
-            rotated: between(self.rotated, now),
-            authenticated: self.authenticated(now),
-            ttl: between(now, self.deadline),
-            principal: self.principal().cloned(),
-            attributes: self.attributes(),
-        }
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        memory_bytes(&self.key, self.principal(), self.data.bytes(), self.data.len())
-    }
-
-    pub(super) fn kind(&self) -> SessionKind {
-        SessionKind::of(self.principal())
-    }
-
-    fn principal(&self) -> Option<&Principal> {
-        self.user.as_ref().map(|user| &user.principal)
-    }
-
-    fn authenticated(&self, now: u64) -> Option<Duration> {
-        self.user.as_ref().map(|user| between(user.authenticated, now))
-    }
-
-    fn attributes(&self) -> Attributes {
-        self.attributes.as_deref().cloned().unwrap_or_default()
-    }
-
-    fn summary(&self, now: u64) -> SessionSummary {
-        SessionSummary {
-            key: self.key.clone(),
-            age: between(self.created, now),
-            authenticated: self.authenticated(now).unwrap_or_default(),
-            ttl: between(now, self.deadline),
-            attributes: self.attributes(),
-        }
-    }
-}
-
-fn between(from: u64, to: u64) -> Duration {
-    Duration::from_nanos(to.saturating_sub(from))
-}
-
-fn boxed(attributes: Attributes) -> Option<Box<Attributes>> {
-    (!attributes.is_default()).then(|| Box::new(attributes))
 }

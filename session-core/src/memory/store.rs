@@ -13,8 +13,9 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{
     builder::MemoryStoreBuilder,
     clock::{Clock, ManualClock},
-    quota::{MemoryQuota, STORE_NAME, memory_bytes},
-    shard::{Entry, Shard, Verdict},
+    entry::Entry,
+    quota::{MemoryQuota, Parts, STORE_NAME, memory_bytes},
+    shard::{Shard, Verdict},
 };
 use crate::{
     Claim, Commit, Created, Cursor, Deleted, DeletedPage, Limits, NewRecord, Outcome, Page,
@@ -134,7 +135,7 @@ impl MemoryStore {
     pub(super) fn lock(&self, key: &StoreKey) -> MutexGuard<'_, Shard> {
         let hash = self.hasher.hash_one(key);
         // Truncation drops only high bits, and all bits of the hash are equally good.
-        #[expect(clippy::cast_possible_truncation, reason = "the remainder is all that counts")]
+        #[expect(clippy::cast_possible_truncation, reason = "only the remainder is used")]
         self.shards[hash as usize % SHARDS].lock()
     }
 
@@ -227,7 +228,14 @@ impl SessionStore for MemoryStore {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
         new.check(key, &self.limits)?;
         let kind = SessionKind::of(new.principal.as_ref());
-        let weight = memory_bytes(key, new.principal.as_ref(), new.data.bytes(), new.data.len());
+        let weight = memory_bytes(&Parts {
+            key,
+            principal: new.principal.as_ref(),
+            data_bytes: new.data.bytes(),
+            values: new.data.len(),
+            attributes: Some(&new.attributes).filter(|attributes| !attributes.is_default()),
+            has_former_secret: false,
+        });
         // Check before reserving memory: in a full store a taken key is still `Taken`, and costs no
         // purge.
         if self.lock(key).live(key, self.clock.now()).is_some() {

@@ -209,6 +209,21 @@ fn changes_recorded_during_a_commit_stay_recorded() {
 }
 
 #[test]
+fn equal_value_set_after_a_clear_stays_recorded() {
+    let done = recorded([set("n", 5)]);
+    let mut now = Recorded { clears: 1, ..done.clone() };
+    now.forget(&done);
+    assert_eq!(now, Recorded { clears: 1, ..done });
+    let done = Recorded { clears: 1, ..recorded([set("n", 5)]) };
+    let mut now = Recorded { clears: 2, ..done.clone() };
+    now.forget(&done);
+    assert_eq!(now, done);
+    let mut now = Recorded { clears: 1, ..recorded([set("n", 5), set("m", 6)]) };
+    now.forget(&done);
+    assert_eq!(now, recorded([set("m", 6)]));
+}
+
+#[test]
 fn h16_time_since_the_store_answered_counts() {
     let old = known(Record {
         authenticated: Some(Policy::default().absolute_timeout.saturating_sub(HOUR / 4)),

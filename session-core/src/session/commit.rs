@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// The maximum number of ids to draw, and of plans to make. The first id always works: another one
-/// is needed only after a collision of 96 random bits.
+/// is needed only after a collision of 96 random bits. The longest sequence of plans is: load the
+/// record, end the session of another user, create a session, make no further call.
 const ATTEMPTS: usize = 4;
 
 impl Session {
@@ -74,6 +75,7 @@ impl Session {
     /// for its own commit.
     pub(super) async fn commit_recorded(&self) -> Result<bool, SessionError> {
         self.check_transport()?;
+        self.end_copied_session().await?;
         if !self.state().recorded.is_empty() {
             self.state().recorded.check(self.policy()).map_err(StoreError::from)?;
             self.choose_cookie().await?;
@@ -102,6 +104,7 @@ impl Session {
                     {
                         self.mark_committed(&planned).await;
                         landed = true;
+                        self.end_copied_session().await?;
                     }
                 }
                 NextStoreCall::Expire => {
@@ -128,8 +131,11 @@ impl Session {
     /// cookies. With one cookie and no recorded changes it makes no call.
     pub(super) async fn commit_recorded_first(&self) -> Result<(), SessionError> {
         self.choose_cookie().await?;
-        let empty = self.state().recorded.is_empty();
-        if empty { Ok(()) } else { self.commit_recorded().await.map(drop) }
+        let idle = {
+            let state = self.state();
+            state.recorded.is_empty() && state.copied.is_none()
+        };
+        if idle { Ok(()) } else { self.commit_recorded().await.map(drop) }
     }
 
     /// The next store call, and a copy of the changes to remove once it has succeeded.
@@ -289,17 +295,13 @@ impl Session {
                 }
                 Ok(Some(done))
             }
-            // Only `update` sends a guard, in its own code.
+            // The guard of the list of replaced secrets has been removed above, and `update` sends
+            // its commits itself.
             Outcome::Conflict => Ok(None),
+            // The answer to the rotation of an earlier attempt may have been lost. The load then
+            // adopts the drawn id.
             Outcome::Superseded => {
-                // The answer to the rotation of an earlier attempt may have been lost.
-                let landed = match &drawn {
-                    Some(drawn) => self.adopt(drawn).await?,
-                    None => false,
-                };
-                if !landed {
-                    self.fetch().await?;
-                }
+                self.fetch().await?;
                 Ok(None)
             }
             Outcome::Gone => {
@@ -387,9 +389,9 @@ impl Session {
         self.emit(&identity.key, principal, event, error);
     }
 
-    /// Replaces the rotation in a store that cannot rotate: copies the record to a new id, then
-    /// ends the old session. In between both sessions live, and a commit to the old one in that
-    /// time is lost.
+    /// Replaces the rotation in a store that cannot rotate: copies the record to a new id. The
+    /// caller then ends the old session with [`Self::end_copied_session`]. In between both sessions
+    /// live, and a commit to the old one in that time is lost.
     async fn copy_to_new_id(
         &self,
         identity: &Identity,
@@ -428,8 +430,19 @@ impl Session {
             [Some(if signs_in { EventKind::SignedIn } else { EventKind::Rotated }), None],
         )
         .await?;
-        let _ = self.store().delete(&identity.key, Claim::Any).await?;
+        self.state().copied = Some(identity.key.clone());
         Ok(Some(Committed { version, added: BTreeMap::new(), age, authenticated, ttl, attributes }))
+    }
+
+    /// Ends the session that this request copied to a new id. If that fails, the next call of the
+    /// request tries again. The caller holds the call lock.
+    pub(super) async fn end_copied_session(&self) -> Result<(), StoreError> {
+        let copied = self.state().copied.clone();
+        if let Some(key) = copied {
+            let _ = self.store().delete(&key, Claim::Any).await?;
+            self.state().copied = None;
+        }
+        Ok(())
     }
 
     /// The id of an earlier attempt with an unknown outcome, with `true`. Otherwise a new id.
@@ -453,12 +466,17 @@ impl Session {
     async fn adopt(&self, drawn: &Identity) -> Result<bool, SessionError> {
         let found = self.store().load(&drawn.key).await?;
         if let Some(Opened::Current(record)) = found.map(|stored| stored.open(&drawn.secret)) {
-            let attempted = self.state().drawn.take().map(DrawnId::attempted).unwrap_or_default();
-            self.state().created(drawn.clone(), record);
-            self.mark_committed(&attempted).await;
+            self.adopt_record(drawn.clone(), record).await;
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Adopts a record that the drawn id opened.
+    pub(super) async fn adopt_record(&self, drawn: Identity, record: Box<Record>) {
+        let attempted = self.state().drawn.take().map(DrawnId::attempted).unwrap_or_default();
+        self.state().created(drawn, record);
+        self.mark_committed(&attempted).await;
     }
 
     /// Rejects recorded changes if an https-only cookie came over plain http: the session behind it
@@ -485,31 +503,19 @@ impl Session {
 
 /// The record that a store makes of `new`.
 fn record_of(new: NewRecord) -> Record {
-    let NewRecord {
-        data,
-        version,
-        secret,
-        generation,
-        since,
-        age,
-        authenticated,
-        ttl,
-        principal,
-        attributes,
-    } = new;
     Record {
-        data,
-        version,
-        secret,
-        generation,
-        since,
+        data: new.data,
+        version: new.version,
+        secret: new.secret,
+        generation: new.generation,
+        since: new.since,
         grace: None,
-        age,
-        rotated: age,
-        authenticated,
-        ttl,
-        principal,
-        attributes,
+        age: new.age,
+        rotated: new.age,
+        authenticated: new.authenticated,
+        ttl: new.ttl,
+        principal: new.principal,
+        attributes: new.attributes,
     }
 }
 

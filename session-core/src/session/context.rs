@@ -1,6 +1,6 @@
 //! The context that all sessions of an application share.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     EndCause, EventOutcome, Policy, Principal, SessionEvent, SessionEvents, SessionStore,
@@ -9,7 +9,7 @@ use crate::{
 
 /// The context that all sessions of an application share: the store, the policy and the receiver of
 /// events.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct SessionContext {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) policy: Policy,
@@ -94,15 +94,5 @@ impl SessionContext {
             EventKind::SupersededIdUsed => events.superseded_id_used(&event),
             EventKind::Ended(cause) => events.ended(&event, cause),
         }
-    }
-}
-
-impl fmt::Debug for SessionContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionContext")
-            .field("store", &self.store)
-            .field("policy", &self.policy)
-            .field("events", &self.events)
-            .finish()
     }
 }

@@ -38,6 +38,7 @@ impl Session {
 
     /// Ends the sessions of all ids of this request. The caller holds the call lock.
     pub(super) async fn end_own_sessions(&self) -> Result<(), SessionError> {
+        self.end_copied_session().await?;
         let ids = {
             let state = self.state();
             // If the answer to a creation or rotation was lost, the id that this request drew may

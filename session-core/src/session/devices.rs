@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::{context::EventKind, error::SessionError, request::Session};
 use crate::{
     Claim, Deleted, EndCause, Handle, Principal, SessionSummary, ShortText, StoreError,
-    plan::{Reauthentication, SessionKnowledge},
+    plan::SessionKnowledge,
 };
 
 /// The page size when the session lists all sessions of a user.
@@ -99,7 +99,7 @@ impl Session {
     /// # Errors
     /// The errors of [`Self::others`]. Some sessions may have ended, and the cookie stays. A
     /// request with a superseded id ends its own session as [`Self::destroy`] does, ends no other
-    /// session, and returns [`SessionError::Superseded`].
+    /// session, and returns [`SessionError::Gone`]: the user signs in again and repeats it.
     pub async fn destroy_all(&self) -> Result<u64, SessionError> {
         let _call = self.0.call_lock.lock().await;
         let principal = match self.stored_principal().await {
@@ -110,7 +110,7 @@ impl Session {
             }
             Err(SessionError::Superseded) => {
                 self.end_own_sessions().await?;
-                return Err(SessionError::Superseded);
+                return Err(SessionError::Gone);
             }
             Err(error) => return Err(error),
         };
@@ -150,7 +150,7 @@ impl Session {
             Err(SessionError::Superseded) => return self.end_all_sessions_of(read).await,
             Err(error) => return Err(error),
         };
-        self.state().recorded.reauthenticated = Some(Reauthentication { acr: None });
+        self.state().recorded.reauthenticate(None);
         match self.commit_recorded().await {
             Ok(_) => {}
             Err(SessionError::Superseded) => {
@@ -185,7 +185,7 @@ impl Session {
         };
         if let Err(error) = trimmed.await {
             tracing::warn!(
-                %error,
+                error = &error as &dyn std::error::Error,
                 most,
                 "oldest sessions could not be ended; the user has more sessions than allowed"
             );

@@ -77,14 +77,15 @@ impl SessionDriver {
     ///
     /// # Errors
     /// The errors of [`Session::commit`]. With [`OnSessionEnded::Serve`], an ended session is not
-    /// an error.
+    /// an error. With [`RecordedChanges::Drop`], only [`SessionError::Store`]: an earlier commit of
+    /// the request copied the session to a new id, and the first session could not be ended.
     pub async fn finish(&self, changes: RecordedChanges) -> Result<(), SessionError> {
         let session = &self.0;
         let _call = session.0.call_lock.lock().await;
         let finished = match changes {
             RecordedChanges::Drop => {
                 session.state().recorded = Recorded::default();
-                Ok(())
+                session.end_copied_session().await.map_err(SessionError::from)
             }
             RecordedChanges::Commit => session.commit_recorded().await.map(|_| self.count_touch()),
         };

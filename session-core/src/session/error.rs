@@ -49,8 +49,8 @@ pub enum SessionError {
         /// The reason.
         source: JsonError,
     },
-    /// The call needs a new id, the cookie is https-only, and the connection is plain http. Nothing
-    /// was created.
+    /// The cookie is https-only and the connection is plain http, so the request can neither start
+    /// nor change a session. Nothing has changed.
     #[error(
         "the session cookie is https only and this request came over plain http; \
          serve https, name the TLS proxy as trusted, \

@@ -21,6 +21,7 @@ pub enum Liveness {
 
 /// The reason why [`Session::ended`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StreamEnd {
     /// The session has ended.
     Ended,
@@ -74,8 +75,8 @@ impl Session {
                 .or_else(|| state.superseded.as_ref().map(|superseded| superseded.identity.clone()))
         };
         let Some(identity) = identity else { return Ok(None) };
-        let opened =
-            self.store().load(&identity.key).await?.map(|stored| stored.open(&identity.secret));
+        let stored = self.store().load(&identity.key).await?;
+        let (identity, opened) = self.open_stored(identity, stored);
         let liveness = match &opened {
             None => Liveness::Ended,
             Some(Opened::Current(record) | Opened::Grace(record))
@@ -111,7 +112,10 @@ impl Session {
                 Ok(Liveness::Current | Liveness::Superseded) => heard = Instant::now(),
                 Err(_) if heard.elapsed() >= LONGEST_OUTAGE => return StreamEnd::Outage,
                 Err(error) => {
-                    tracing::debug!(%error, "liveness check of a stream failed; it retries");
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "liveness check of a stream failed; it retries"
+                    );
                 }
             }
         }

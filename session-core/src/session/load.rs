@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::{context::EventKind, error::SessionError, request::Session, state::Identity};
 use crate::{
-    Claim, EndCause, OnSupersededId, Opened, StoreError, Superseded, cookie::SignedBy,
+    Claim, EndCause, OnSupersededId, Opened, StoreError, Stored, Superseded, cookie::SignedBy,
     expiry::RenewalDecision, plan::SessionKnowledge,
 };
 
@@ -32,8 +32,25 @@ impl Session {
             return Ok(());
         };
         let stored = self.store().load(&identity.key).await?;
-        let opened = stored.map(|stored| stored.open(&identity.secret));
+        let (identity, opened) = self.open_stored(identity, stored);
         self.apply_opened(identity, opened).await
+    }
+
+    /// Opens the record of the request's id. If the answer to a rotation of this request was lost
+    /// and the rotation took effect, the drawn id opens the record and replaces the request's id.
+    pub(super) fn open_stored(
+        &self,
+        identity: Identity,
+        stored: Option<Stored>,
+    ) -> (Identity, Option<Opened>) {
+        if let Some(drawn) = self.state().drawn_rotation_of(&identity)
+            && let Some(stored) = &stored
+            && let current @ Opened::Current(_) = stored.clone().open(&drawn.secret)
+        {
+            return (drawn, Some(current));
+        }
+        let opened = stored.map(|stored| stored.open(&identity.secret));
+        (identity, opened)
     }
 
     /// Chooses among several cookies that verified: the first with the current secret, else the
@@ -97,7 +114,14 @@ impl Session {
             {
                 self.expire(&identity, record.principal.as_ref()).await?;
             }
-            Some(Opened::Current(record)) => self.state().loaded(record),
+            Some(Opened::Current(record)) => {
+                let drawn = self.state().is_drawn(&identity);
+                if drawn {
+                    self.adopt_record(identity, record).await;
+                } else {
+                    self.state().loaded(record);
+                }
+            }
             // A client that makes up a cookie for a known key must not learn anything. So without a
             // signature a wrong secret counts as absent.
             Some(Opened::Grace(_) | Opened::Superseded(_))
@@ -128,7 +152,10 @@ impl Session {
             if let Err(error) =
                 self.end(identity, claim, principal, EndCause::SupersededIdUsed).await
             {
-                tracing::warn!(%error, "session whose superseded id was used could not be ended");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "session whose superseded id was used could not be ended"
+                );
             }
         }
     }

@@ -8,7 +8,7 @@ use super::{context::SessionContext, delivery::CookieDelivery, error::SessionErr
 use crate::{
     Change, Handle, InvalidShortText, Json, Name, Persistence, Policy, Principal, SessionStore,
     ShortText, SignIn, StoreKey,
-    plan::{Reauthentication, Recorded, SessionKnowledge},
+    plan::{Recorded, SessionKnowledge},
 };
 
 /// The session of one request.
@@ -22,9 +22,10 @@ use crate::{
 ///
 /// | call | when it reaches the store |
 /// |---|---|
-/// | `get`, `contains`, `names`, `take`, `principal`, `acr`, `age`, `ttl`, `handle`, `authenticated_within` | the first of them loads the record |
-/// | `insert`, `remove`, `clear`, `sign_in`, `renew`, `reauthenticated`, `set_…` | recorded; one commit when the response is built |
+/// | `get`, `json`, `contains`, `names`, `take`, `principal`, `acr`, `age`, `ttl`, `handle`, `authenticated_within` | the first of them loads the record |
+/// | `insert`, `insert_json`, `remove`, `clear`, `sign_in`, `renew`, `reauthenticated`, `set_…` | recorded; one commit when the response is built |
 /// | `add`, `update`, `destroy`, `others`, `destroy_other`, `destroy_others`, `destroy_all`, `credentials_changed` | immediately, after the changes recorded before |
+/// | `commit` | immediately |
 /// | `is_alive`, `refresh`, `ended` | each time |
 ///
 /// Of several parallel requests of one browser, one can give the session a new id. The others then
@@ -115,6 +116,21 @@ impl Session {
         Ok(signs_in.or_else(|| state.record()?.principal.clone()))
     }
 
+    /// The label that [`SignIn::label`] or [`SignIn::label_from`] set. `None` for an anonymous
+    /// session and for a sign-in without a label.
+    ///
+    /// # Errors
+    /// [`SessionError::Store`] if the record cannot be loaded.
+    pub async fn label(&self) -> Result<Option<ShortText>, SessionError> {
+        self.load().await?;
+        let state = self.state();
+        if let Some(sign_in) = &state.recorded.sign_in {
+            return Ok(sign_in.attributes.label.clone());
+        }
+        let record = state.record().filter(|record| record.principal.is_some());
+        Ok(record.and_then(|record| record.attributes.label.clone()))
+    }
+
     /// The strength of the authentication that [`SignIn::acr`] or [`Self::reauthenticated_with`]
     /// set, including those of this request. `None` for an anonymous session.
     ///
@@ -164,7 +180,8 @@ impl Session {
         Ok(self.state().record().map(|record| record.age))
     }
 
-    /// The remaining lifetime if the session is not used again. `None` if there is no session yet.
+    /// The remaining lifetime at the time of the load, if the session is not used again. `None` if
+    /// there is no session yet.
     ///
     /// # Errors
     /// [`SessionError::Store`] if the record cannot be loaded.
@@ -254,9 +271,10 @@ impl Session {
     ///
     /// A sign-in always works: if the request's own id is superseded, or its session has ended, it
     /// starts a new session. A sign-in with a timeout below a millisecond is rejected when it is
-    /// committed ([`Rejection::Ttl`](crate::Rejection::Ttl)).
+    /// committed ([`Rejection::Ttl`](crate::Rejection::Ttl)). A sign-in drops what
+    /// [`Self::reauthenticated_with`] recorded before it.
     pub fn sign_in(&self, sign_in: impl Into<SignIn>) {
-        self.state().recorded.sign_in = Some(sign_in.into());
+        self.state().recorded.set_sign_in(sign_in.into());
     }
 
     /// Records that the session gets a new id. Values, principal and age stay.
@@ -272,18 +290,18 @@ impl Session {
     /// count from now. The session gets a new id, and the old one is dead at once. In an anonymous
     /// session the call only renews the id.
     pub fn reauthenticated(&self) {
-        self.state().recorded.reauthenticated = Some(Reauthentication { acr: None });
+        self.state().recorded.reauthenticate(None);
     }
 
     /// The same as [`Self::reauthenticated`], and sets the strength of the authentication, such as
-    /// `mfa`.
+    /// `mfa`. After [`Self::sign_in`] in the same request, it replaces [`SignIn::acr`].
     ///
     /// # Errors
     /// [`InvalidShortText`] if `acr` is empty, longer than 40 bytes or has a control character;
     /// nothing is recorded.
     pub fn reauthenticated_with(&self, acr: impl AsRef<str>) -> Result<(), InvalidShortText> {
         let acr = Some(ShortText::new(acr)?);
-        self.state().recorded.reauthenticated = Some(Reauthentication { acr });
+        self.state().recorded.reauthenticate(acr);
         Ok(())
     }
 

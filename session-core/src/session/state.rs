@@ -101,6 +101,9 @@ pub(super) struct State {
     pub(super) recorded: Recorded,
     pub(super) head: ResponseHead,
     pub(super) drawn: Option<DrawnId>,
+    /// The session that this request copied to a new id, until it has ended. Only in a store that
+    /// cannot rotate.
+    pub(super) copied: Option<StoreKey>,
     /// When the request began.
     began: Instant,
     /// When the store reported `known`.
@@ -126,6 +129,7 @@ impl State {
             recorded: Recorded::default(),
             head: ResponseHead::Open,
             drawn: None,
+            copied: None,
             began,
             known_at: began,
             was_alive: false,
@@ -146,6 +150,17 @@ impl State {
         self.identity
             .as_ref()
             .map_or(SecretHash::from_bytes([0; SecretHash::BYTES]), |identity| identity.secret)
+    }
+
+    /// The id of a rotation of this session with an unknown outcome.
+    pub(super) fn drawn_rotation_of(&self, identity: &Identity) -> Option<Identity> {
+        let drawn = self.drawn.as_ref().map(|drawn| &drawn.identity);
+        drawn.filter(|drawn| drawn.key == identity.key).cloned()
+    }
+
+    /// Whether this id was drawn for a call with an unknown outcome.
+    pub(super) fn is_drawn(&self, identity: &Identity) -> bool {
+        self.drawn.as_ref().is_some_and(|drawn| drawn.identity.id == identity.id)
     }
 
     /// The key of the record, if there may be one.
@@ -224,7 +239,8 @@ impl State {
     ///
     /// While the rotation settles, writes are refused, because the browser has the new id or is
     /// about to receive it. Later the id counts as absent, so that no browser is locked out. A
-    /// request that saw its session alive began before the rotation.
+    /// request that saw its session alive began before the rotation. That says nothing about the
+    /// session of another cookie.
     pub(super) fn superseded(
         &mut self,
         identity: Identity,
@@ -233,7 +249,9 @@ impl State {
     ) -> bool {
         let own = identity.id.generation();
         let settling = self.began.elapsed().saturating_add(policy.rotation_settles);
-        let settles = self.was_alive || record.replaced_ago(own).is_some_and(|ago| ago < settling);
+        let was_alive =
+            self.was_alive && self.identity.as_ref().is_some_and(|own| own.key == identity.key);
+        let settles = was_alive || record.replaced_ago(own).is_some_and(|ago| ago < settling);
         let late = !settles && record.since <= own && own < record.generation;
         self.known = if settles { SessionKnowledge::Superseded } else { SessionKnowledge::Absent };
         self.identity = settles.then(|| identity.clone());

@@ -5,11 +5,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    BoxError, Limits, ManualClock, MemoryStore, SessionStore, StoreKey,
-    conformance::{Fixture, Purge, Supported},
+    BoxError, ManualClock, MemoryStore, SessionStore,
+    conformance::{Fixture, Supported},
 };
-
-const IN_PROCESS: &str = "the store is part of this process and cannot fail alone";
 
 /// Stores in memory with a manual clock. `wrap` makes a client of a store.
 pub(crate) struct MemoryFixture {
@@ -30,6 +28,8 @@ impl MemoryFixture {
     }
 }
 
+/// The store is part of this process and keeps typed values. The methods that stop a server or
+/// access stored bytes keep their defaults.
 #[async_trait]
 impl Fixture for MemoryFixture {
     fn store(&self) -> Arc<dyn SessionStore> {
@@ -53,56 +53,12 @@ impl Fixture for MemoryFixture {
         self.clock.advance(by);
     }
 
-    fn tolerance(&self) -> Duration {
-        Duration::from_millis(50)
-    }
-
     fn deadline(&self) -> Duration {
         Duration::from_secs(2)
     }
 
-    fn limits(&self) -> Limits {
-        Limits::default()
-    }
-
-    fn purge(&self) -> Purge {
-        Purge::ByCall
-    }
-
-    fn secret(&self) -> Supported<String> {
-        Supported::NotApplicable("the store has no password")
-    }
-
     fn settings_text(&self) -> Supported<String> {
         Supported::Done(format!("{:?}", MemoryStore::builder()))
-    }
-
-    async fn corrupt(&self, _: &StoreKey) -> Supported {
-        Supported::NotApplicable("the store keeps typed values, not bytes")
-    }
-
-    async fn future_format(&self, _: &StoreKey) -> Supported {
-        Supported::NotApplicable("no other version of the program reads its records")
-    }
-
-    async fn stop(&self) -> Supported {
-        Supported::NotApplicable(IN_PROCESS)
-    }
-
-    async fn start(&self) -> Supported {
-        Supported::NotApplicable(IN_PROCESS)
-    }
-
-    async fn freeze(&self) -> Supported {
-        Supported::NotApplicable(IN_PROCESS)
-    }
-
-    async fn thaw(&self) -> Supported {
-        Supported::NotApplicable(IN_PROCESS)
-    }
-
-    async fn dump(&self) -> Supported<Vec<u8>> {
-        Supported::NotApplicable("the store keeps no bytes")
     }
 
     async fn physical_count(&self) -> Supported<u64> {

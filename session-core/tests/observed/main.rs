@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails if its setup fails")]
 
 mod calls;
+mod log_lines;
 mod recorder;
 mod scripted;
 mod secrets;

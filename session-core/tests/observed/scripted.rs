@@ -5,9 +5,9 @@ use std::{future::pending, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_core::{
-    Claim, Commit, Created, Cursor, Deleted, DeletedPage, MemoryStore, NewRecord, Outcome, Page,
-    Principal, Rejection, SessionId, SessionStore, StoreError, StoreKey, Stored, SummaryPage,
-    observe,
+    Claim, Commit, Created, Cursor, Deleted, DeletedPage, ManualClock, MemoryStore, NewRecord,
+    Outcome, Page, Principal, Rejection, SessionId, SessionStore, StoreError, StoreKey, Stored,
+    SummaryPage, observe,
 };
 
 /// What the calls of a scripted store do.
@@ -30,19 +30,39 @@ pub(crate) enum Behavior {
 pub(crate) struct Scripted {
     inner: MemoryStore,
     behavior: Mutex<Behavior>,
+    /// The only call with the behavior. `None` means all calls.
+    only: Mutex<Option<&'static str>>,
     secret: &'static str,
 }
 
 impl Scripted {
     pub(crate) fn new(secret: &'static str) -> Self {
-        Self { inner: MemoryStore::new(), behavior: Mutex::new(Behavior::Served), secret }
+        Self {
+            inner: MemoryStore::new(),
+            behavior: Mutex::new(Behavior::Served),
+            only: Mutex::default(),
+            secret,
+        }
+    }
+
+    /// A store with a clock that the test moves.
+    pub(crate) fn with_clock(secret: &'static str, clock: ManualClock) -> Self {
+        Self { inner: MemoryStore::builder().clock(clock).build(), ..Self::new(secret) }
     }
 
     pub(crate) fn behavior(&self, behavior: Behavior) {
         *self.behavior.lock() = behavior;
     }
 
-    async fn apply_behavior(&self) -> Result<(), StoreError> {
+    /// Makes this call unavailable, and no other.
+    pub(crate) fn unavailable(&self, call: &'static str) {
+        (*self.only.lock(), *self.behavior.lock()) = (Some(call), Behavior::Unavailable);
+    }
+
+    async fn apply_behavior(&self, call: &'static str) -> Result<(), StoreError> {
+        if self.only.lock().is_some_and(|only| only != call) {
+            return Ok(());
+        }
         let (behavior, store) = (*self.behavior.lock(), "scripted");
         let source = || format!("SET {} failed", self.secret).into();
         match behavior {
@@ -71,7 +91,7 @@ macro_rules! scripted {
         #[async_trait]
         impl SessionStore for Scripted {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$output, StoreError> {
-                self.apply_behavior().await?;
+                self.apply_behavior(stringify!($name)).await?;
                 self.inner.$name($($argument),*).await
             })*
         }

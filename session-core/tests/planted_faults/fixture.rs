@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use session_core::{
-    BoxError, Limits, SessionStore, StoreError, StoreKey,
-    conformance::{Fixture, Purge, Supported},
+    BoxError, SessionStore, StoreError, StoreKey,
+    conformance::{Fixture, Supported},
 };
 
 use crate::{
@@ -79,28 +79,12 @@ impl Fixture for BackendFixture {
         self.backend.clock.advance(by);
     }
 
-    fn tolerance(&self) -> Duration {
-        Duration::from_millis(50)
-    }
-
     fn deadline(&self) -> Duration {
         DEADLINE
     }
 
-    fn limits(&self) -> Limits {
-        Limits::default()
-    }
-
-    fn purge(&self) -> Purge {
-        Purge::ByCall
-    }
-
     fn secret(&self) -> Supported<String> {
         Supported::Done(PASSWORD.to_owned())
-    }
-
-    fn settings_text(&self) -> Supported<String> {
-        Supported::NotApplicable("the store has no settings")
     }
 
     async fn corrupt(&self, key: &StoreKey) -> Supported {

@@ -1,14 +1,9 @@
 //! The connection of a client store, which connects again after a loss.
 
-use std::{
-    fmt, io,
-    os::unix::net::UnixStream,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, io, os::unix::net::UnixStream, path::PathBuf, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
+use store_support::backoff::backoff;
 
 use super::{call::call, connection::ClientConnection};
 use crate::{
@@ -20,11 +15,6 @@ use crate::{
         socket::connect,
     },
 };
-
-/// The pause after the first failed attempt to connect. It doubles with each failure.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-/// The longest pause: the client finds a returned owner within this time.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The connection of a store over an inherited stream, or over a path. With a path, it connects
 /// again after a loss.
@@ -133,7 +123,7 @@ impl ReconnectingConnection {
 impl State {
     fn record_failure(&mut self, error: ClientError) {
         self.failures = self.failures.saturating_add(1);
-        self.pause = Some((Instant::now() + pause(self.failures, fastrand::f64()), error));
+        self.pause = Some((Instant::now() + backoff(self.failures), error));
     }
 }
 
@@ -152,27 +142,5 @@ impl fmt::Debug for ReconnectingConnection {
             Target::Inherited => f.write_str("inherited"),
             Target::Path { path, .. } => fmt::Debug::fmt(path, f),
         }
-    }
-}
-
-/// The pause after that many consecutive failures. The full pause doubles up to the longest one.
-/// The result lies between half of the full pause and all of it, as `jitter` (0 to 1) decides, so
-/// that many clients of one owner do not connect at the same moment.
-fn pause(failures: u32, jitter: f64) -> Duration {
-    let full =
-        FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
-    full.mul_f64(0.5 + jitter / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_longest_with_jitter() {
-        assert_eq!(pause(1, 1.0), FIRST_PAUSE);
-        assert_eq!(pause(2, 1.0), FIRST_PAUSE * 2);
-        assert_eq!(pause(u32::MAX, 1.0), LONGEST_PAUSE);
-        assert_eq!(pause(1, 0.0), FIRST_PAUSE / 2);
     }
 }

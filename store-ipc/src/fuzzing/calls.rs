@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use serde::de::DeserializeOwned;
 use session_core::{
     Change, Claim, Commit, Created, Deleted, MemoryStore, NewRecord, Outcome, Record, SessionStore,
     StoreError, StoreKey, Stored,
@@ -24,11 +25,7 @@ use crate::{
 /// than agreed.
 pub fn requests(bytes: &[u8], framing: Framing) {
     let (store, clock) = MemoryStore::with_manual_clock();
-    let stream = match framing {
-        Framing::Included => bytes.to_vec(),
-        Framing::Added => framed(&split::<Request>(bytes)),
-    };
-    let mut incoming = ReadBuffer::with_bytes(MIN_FRAME_BYTES, stream);
+    let mut incoming = incoming::<Request>(bytes, framing);
     while let Some((id, message)) = next_frame(&mut incoming) {
         let Ok(request) = decode::<Request>(message) else { return };
         assert_round_trip(&request);
@@ -44,11 +41,7 @@ pub fn requests(bytes: &[u8], framing: Framing) {
 /// # Panics
 /// If a reply changes in a round trip, or an error becomes a different error.
 pub fn replies(bytes: &[u8], framing: Framing) {
-    let stream = match framing {
-        Framing::Included => bytes.to_vec(),
-        Framing::Added => framed(&split::<Reply>(bytes)),
-    };
-    let mut incoming = ReadBuffer::with_bytes(MIN_FRAME_BYTES, stream);
+    let mut incoming = incoming::<Reply>(bytes, framing);
     while let Some((_, message)) = next_frame(&mut incoming) {
         let Ok(reply) = decode::<Reply>(message) else { return };
         assert_round_trip(&reply);
@@ -64,6 +57,15 @@ pub fn replies(bytes: &[u8], framing: Framing) {
             _ => {}
         }
     }
+}
+
+/// The frames in `bytes`, which contain messages of this type.
+fn incoming<T: DeserializeOwned>(bytes: &[u8], framing: Framing) -> ReadBuffer {
+    let stream = match framing {
+        Framing::Included => bytes.to_vec(),
+        Framing::Added => framed(&split::<T>(bytes)),
+    };
+    ReadBuffer::with_bytes(MIN_FRAME_BYTES, stream)
 }
 
 /// A frame of at most the agreed length. `None` at the end or for an invalid frame.

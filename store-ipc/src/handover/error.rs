@@ -17,7 +17,9 @@ pub struct HandoverReport {
 }
 
 /// The sessions were not handed over, or the outcome is unknown.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum HandoverError {
     /// There is no successor: none was attached with
@@ -57,7 +59,9 @@ impl HandoverError {
 
 /// The sessions did not arrive. The owner that waited for them is shut down. It has served no
 /// client, and it closed the connections of all clients that it had forwarded.
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// `Debug` shows the same text as `Display`, followed by the sources.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TakeoverError {
     /// The predecessor ended or gave up before it had handed over everything.
@@ -74,6 +78,8 @@ pub enum TakeoverError {
     #[error("the owner was shut down while it waited for its predecessor")]
     Stopped,
 }
+
+session_core::debug_as_display!(HandoverError, TakeoverError);
 
 /// A time limit was exceeded.
 #[derive(Debug, thiserror::Error)]

@@ -144,7 +144,7 @@ impl HandoverStream {
             Ok(length) if bytes <= MAX_FRAME_BYTES => {
                 self.outgoing[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
             }
-            _ => return Err(StreamError::Length { bytes }),
+            _ => return Err(StreamError::Length { bytes, limit: MAX_FRAME_BYTES }),
         }
         Ok(())
     }
@@ -187,7 +187,7 @@ impl HandoverStream {
         // Widening: usize has at least 32 bits on every platform with Unix-domain sockets.
         let length = u32::from_le_bytes(*length) as usize;
         if length > self.max_bytes {
-            return Err(StreamError::Length { bytes: length });
+            return Err(StreamError::Length { bytes: length, limit: self.max_bytes });
         }
         let Some(message) = rest.get(..length) else { return Ok(None) };
         let message = decode(message)?;
@@ -289,8 +289,8 @@ pub(crate) enum StreamError {
          over, so start without sessions"
     )]
     Version { handover: u16, protocol: u16 },
-    #[error("a message has {bytes} bytes, more than the limit of {MAX_FRAME_BYTES}")]
-    Length { bytes: usize },
+    #[error("a message has {bytes} bytes, more than the limit of {limit}")]
+    Length { bytes: usize, limit: usize },
     #[error("a message does not follow the handover protocol")]
     Frame(#[from] FrameError),
     #[error("a client arrived without its stream, or a descriptor is not a stream")]

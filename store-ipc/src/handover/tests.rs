@@ -16,7 +16,7 @@ use session_core::{MemoryStore, NewRecord, SessionStore};
 
 use self::support::{
     HOUR, LONG, SECRET, add, client, cut_off, fill, frame, generations, handed_over, hello, key,
-    owner, pair, raw, read_hello, read_reply, successor_of,
+    owner, pair, raw, read_hello, read_reply, store_with_session, successor_of,
 };
 use super::{
     clock::boot_time,
@@ -31,8 +31,7 @@ use crate::{
 
 #[tokio::test]
 async fn forwarded_client_continues_after_the_handover() {
-    let store = Arc::new(MemoryStore::new());
-    let session = fill(&store, 1, 10).await.remove(0);
+    let (store, session) = store_with_session(10).await;
     let (old, new) = generations(&store);
     let (forwarded, idle) = (client(&new), client(&new));
     assert_eq!(add(&forwarded, &session).await, 1);
@@ -54,8 +53,7 @@ async fn forwarded_client_continues_after_the_handover() {
 
 #[tokio::test]
 async fn successor_hands_over_to_a_third_owner() {
-    let store = Arc::new(MemoryStore::new());
-    let session = fill(&store, 1, 10).await.remove(0);
+    let (store, session) = store_with_session(10).await;
     let (first, second) = generations(&store);
     handed_over(&first, &second).await;
     let (one, other) = pair();
@@ -71,8 +69,7 @@ async fn successor_hands_over_to_a_third_owner() {
 /// answers each when the rest arrives.
 #[tokio::test]
 async fn new_owner_answers_partly_received_requests() {
-    let store = Arc::new(MemoryStore::new());
-    let session = fill(&store, 1, 10).await.remove(0);
+    let (store, session) = store_with_session(10).await;
     let (old, new) = generations(&store);
     let [mut silent, mut greeting, mut half, mut length] = std::array::from_fn(|_| raw(&new));
     greeting.write_all(&hello()[..5]).unwrap();
@@ -161,8 +158,7 @@ async fn handover_extends_no_session() {
 
 #[tokio::test]
 async fn other_clients_are_closed_after_their_replies() {
-    let store = Arc::new(MemoryStore::new());
-    let session = fill(&store, 1, 10).await.remove(0);
+    let (store, session) = store_with_session(10).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let (old, new) = generations(&store);
@@ -178,8 +174,7 @@ async fn other_clients_are_closed_after_their_replies() {
 
 #[tokio::test]
 async fn path_client_that_does_not_read_delays_no_handover() {
-    let store = Arc::new(MemoryStore::new());
-    let session = fill(&store, 1, 60_000).await.remove(0);
+    let (store, session) = store_with_session(60_000).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let (one, other) = pair();
@@ -230,8 +225,7 @@ async fn handover_needs_a_memory_store_and_a_successor() {
 
 #[tokio::test]
 async fn new_successor_detaches_the_former_one() {
-    let store = Arc::new(MemoryStore::new());
-    let session = fill(&store, 1, 10).await.remove(0);
+    let (store, session) = store_with_session(10).await;
     let (old, former) = generations(&store);
     let left = client(&former);
     assert_eq!(add(&left, &session).await, 1);

@@ -7,17 +7,37 @@ use std::{
 use session_core::{
     Attributes, Change, Claim, Commit, Cursor, Limits, MemoryStore, Name, NewRecord, Outcome,
     Persistence, Principal, PrincipalChange, Rejection, Rotation, SecretHash, SessionStore,
-    ShortText, StoreError, StoreKey,
+    ShortText, StoreError, StoreKey, Stored,
 };
 use store_ipc::{Config, IpcStore, Owner};
+use tokio::task::JoinHandle;
 
 use super::{
     gate::Gate,
-    support::{LONG, SECRET, Served, chain, eventually, key, on_another_runtime, record},
+    support::{
+        LONG, SECRET, Served, chain, eventually, key, on_another_runtime, record, stream_client,
+    },
 };
 
 fn number(value: usize) -> NonZeroUsize {
     NonZeroUsize::new(value).unwrap()
+}
+
+type Load = JoinHandle<Result<Option<Stored>, StoreError>>;
+
+/// Starts this number of loads of sessions that do not exist.
+fn spawn_loads(client: &IpcStore, count: usize) -> Vec<Load> {
+    let load = |_| {
+        let client = client.clone();
+        tokio::spawn(async move { client.load(&key()).await })
+    };
+    (0..count).map(load).collect()
+}
+
+async fn assert_nothing_found(loads: Vec<Load>) {
+    for load in loads {
+        assert_eq!(load.await.unwrap().unwrap(), None);
+    }
 }
 
 #[tokio::test]
@@ -48,9 +68,7 @@ async fn late_reply_of_a_timed_out_call_is_ignored() {
 async fn panicking_store_fails_only_that_call() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder);
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    served.owner.serve(theirs).unwrap();
-    let client = IpcStore::from_stream(ours).unwrap();
+    let client = stream_client(&served.owner);
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { client.load(&key()).await }
@@ -101,16 +119,9 @@ async fn c41_dropped_calls_release_their_permits() {
     let client =
         IpcStore::connect_with(&Config::new(served.path()).max_in_flight(number(4))).unwrap();
     for round in 1..=50 {
-        let calls: Vec<_> = (0..4)
-            .map(|_| {
-                tokio::spawn({
-                    let client = client.clone();
-                    async move { client.load(&key()).await }
-                })
-            })
-            .collect();
+        let calls = spawn_loads(&client, 4);
         gate.reached(4 * round).await;
-        calls.iter().for_each(tokio::task::JoinHandle::abort);
+        calls.iter().for_each(JoinHandle::abort);
         for call in calls {
             assert!(call.await.unwrap_err().is_cancelled());
         }
@@ -128,21 +139,12 @@ async fn calls_over_the_limit_in_flight_wait() {
         &Config::new(served.path()).max_in_flight(number(4)).deadline(Duration::from_secs(10)),
     )
     .unwrap();
-    let calls: Vec<_> = (0..40)
-        .map(|_| {
-            tokio::spawn({
-                let client = client.clone();
-                async move { client.load(&key()).await }
-            })
-        })
-        .collect();
+    let calls = spawn_loads(&client, 40);
     gate.reached(4).await;
     // The four calls hold every permit, so no further call can arrive.
     assert_eq!(served.owner.stats().requests, 4);
     gate.open();
-    for call in calls {
-        assert_eq!(call.await.unwrap().unwrap(), None);
-    }
+    assert_nothing_found(calls).await;
 }
 
 #[tokio::test]
@@ -150,23 +152,14 @@ async fn owner_limits_the_calls_in_flight_of_a_client() {
     let gate = Gate::closed();
     let served = Served::store(gate.clone(), |builder| builder.max_in_flight(number(8)));
     let (client, other) = (served.client(), served.client());
-    let calls: Vec<_> = (0..100)
-        .map(|_| {
-            tokio::spawn({
-                let client = client.clone();
-                async move { client.load(&key()).await }
-            })
-        })
-        .collect();
+    let calls = spawn_loads(&client, 100);
     gate.reached(8).await;
     for _ in 0..100 {
         other.ping().await.unwrap();
     }
     assert_eq!(served.owner.stats().requests, 108);
     gate.open();
-    for call in calls {
-        assert_eq!(call.await.unwrap().unwrap(), None);
-    }
+    assert_nothing_found(calls).await;
 }
 
 /// The smallest frames and the largest summaries.
@@ -394,9 +387,7 @@ async fn reply_over_the_frame_limit_is_an_error_with_a_remedy() {
 #[tokio::test]
 async fn store_works_from_many_runtimes_and_outlives_the_first() {
     let served = Served::memory();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    served.owner.serve(theirs).unwrap();
-    let client = IpcStore::from_stream(ours).unwrap();
+    let client = stream_client(&served.owner);
     for _ in 0..5 {
         // The runtime of the I/O task ends each time.
         on_another_runtime(async { client.ping().await.unwrap() });
@@ -409,9 +400,7 @@ async fn store_works_from_many_runtimes_and_outlives_the_first() {
 fn waiting_call_gets_its_reply_after_the_io_runtime_ends() {
     let gate = Gate::closed();
     let owner = Owner::builder(gate.clone()).build().unwrap().spawn_thread().unwrap();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    owner.serve(theirs).unwrap();
-    let client = IpcStore::from_stream(ours).unwrap();
+    let client = stream_client(&owner);
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
     };

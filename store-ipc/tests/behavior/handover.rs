@@ -12,11 +12,11 @@ use session_core::{
     Change, Commit, Created, Data, Json, MemoryStore, Name, NewRecord, Outcome, SessionStore,
     StoreKey,
 };
-use store_ipc::{HandoverError, IpcStore, Owner, OwnerError, OwnerHandle, TakeoverError};
+use store_ipc::{HandoverError, Owner, OwnerError, OwnerHandle, TakeoverError};
 
 use super::{
     process::FIXTURE,
-    support::{LONG, SECRET, eventually, key, record, unavailable},
+    support::{LONG, SECRET, eventually, key, record, stream_client, unavailable},
 };
 
 /// Longer than any step takes on a busy machine.
@@ -65,12 +65,6 @@ fn owner(store: &Arc<MemoryStore>) -> OwnerHandle {
     Owner::memory(Arc::clone(store)).build().unwrap().spawn_thread().unwrap()
 }
 
-fn client(owner: &OwnerHandle) -> IpcStore {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    owner.serve(theirs).unwrap();
-    IpcStore::from_stream(ours).unwrap()
-}
-
 /// A store with the workers' counter. It holds enough other sessions that other tasks of the owner
 /// run while it is sent.
 async fn with_counter() -> Arc<MemoryStore> {
@@ -103,7 +97,7 @@ async fn handed_over_under_load(
 ) -> Duration {
     assert_eq!(successor.line(), "ready");
     // A worker of the old process, which leaves before the handover.
-    let own = client(old);
+    let own = stream_client(old);
     let before = old.stats().requests;
     let own_adds = 50;
     for _ in 0..own_adds {
@@ -145,7 +139,7 @@ async fn handover_under_load_fails_no_call_and_loses_no_write() {
 async fn next_successor_takes_over_after_one_is_killed() {
     let store = with_counter().await;
     let old = owner(&store);
-    let own = client(&old);
+    let own = stream_client(&old);
     let (one, other) = UnixStream::pair().unwrap();
     old.attach_successor(one).unwrap();
     let mut successor = FixtureProcess::start(&["successor", "3"], other);
@@ -174,7 +168,7 @@ async fn killed_predecessor_shuts_the_successor_down() {
     let mut predecessor = FixtureProcess::start(&["predecessor"], one);
     assert_eq!(predecessor.line(), "ready");
     let new = Owner::memory(Arc::new(MemoryStore::new())).build_successor(other).unwrap();
-    let forwarded = client(&new);
+    let forwarded = stream_client(&new);
     assert_eq!(forwarded.create(&key(), NewRecord::new(SECRET, LONG)).await.unwrap(), Created::New);
     predecessor.kill();
     let error =
@@ -215,7 +209,7 @@ async fn handover_transfers_a_hundred_thousand_sessions() {
         (new_store.held_sessions(), new_store.held_bytes()),
         (store.held_sessions(), store.held_bytes())
     );
-    let forwarded = client(&new);
+    let forwarded = stream_client(&new);
     for key in some {
         let [here, there] = [forwarded.load(&key).await, store.load(&key).await]
             .map(|loaded| loaded.unwrap().unwrap().into_record());

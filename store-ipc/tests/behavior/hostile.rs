@@ -16,6 +16,7 @@ use std::{
 
 use session_core::{MemoryStore, SessionStore, StoreError};
 use store_ipc::{Config, IpcStore, Owner};
+use tempfile::TempDir;
 
 use super::{
     process,
@@ -252,22 +253,14 @@ async fn s22_client_that_never_reads_takes_bounded_memory() {
 
 #[tokio::test]
 async fn s22_another_user_cannot_open_the_socket() {
-    if !may_change_user() {
-        return;
-    }
-    let served = Served::memory();
-    open_folder(&served);
+    let Some(served) = served_in_an_open_folder() else { return };
     assert_eq!(mode(&served.path()), 0o600);
     assert!(ping_as_nobody(&served.path()).contains("Permission denied"));
 }
 
 #[tokio::test]
 async fn s22_another_user_with_access_to_the_socket_is_refused() {
-    if !may_change_user() {
-        return;
-    }
-    let served = Served::memory();
-    open_folder(&served);
+    let Some(served) = served_in_an_open_folder() else { return };
     std::fs::set_permissions(served.path(), Permissions::from_mode(0o666)).unwrap();
     harms_no_other_client(&served, |path| {
         let said = ping_as_nobody(path);
@@ -320,11 +313,7 @@ fn planted(path: &Path) -> (UnixListener, impl Fn() -> usize) {
 
 #[tokio::test]
 async fn s30_client_refuses_a_socket_of_another_user() {
-    if !may_change_user() {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+    let Some(folder) = folder_for_all_users() else { return };
     let path = folder.path().join("s.sock");
     let (listener, sent) = planted(&path);
     let store = IpcStore::connect(&path);
@@ -354,11 +343,7 @@ async fn s30_client_refuses_a_socket_of_another_user() {
 
 #[tokio::test]
 async fn s30_client_accepts_the_user_that_its_settings_name() {
-    if !may_change_user() {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+    let Some(folder) = folder_for_all_users() else { return };
     let path = folder.path().join("s.sock");
     let (_listener, sent) = planted(&path);
     let url = format!("ipc:{}?owner_uid={NOBODY_UID}&deadline_ms=200", path.display());
@@ -371,8 +356,26 @@ async fn s30_client_accepts_the_user_that_its_settings_name() {
     assert!(chain(&store.ping().await.unwrap_err()).contains("must run as uid 65534 (owner_uid)"));
 }
 
+/// An owner in a folder that other users can enter. `None` if the test cannot change its user.
+fn served_in_an_open_folder() -> Option<Served> {
+    may_change_user().then(|| {
+        let served = Served::memory();
+        open_folder(&served);
+        served
+    })
+}
+
 fn open_folder(served: &Served) {
     std::fs::set_permissions(served.folder.path(), Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A folder in which other users can create sockets. `None` if the test cannot change its user.
+fn folder_for_all_users() -> Option<TempDir> {
+    may_change_user().then(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        folder
+    })
 }
 
 /// Only root can start a process of another user. Without root these tests end here, unless all

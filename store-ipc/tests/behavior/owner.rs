@@ -13,7 +13,10 @@ use store_ipc::{Config, ConfigError, IpcStore, Owner, OwnerError, OwnerHandle};
 use super::{
     gate::Gate,
     process::{FIXTURE, Process},
-    support::{SECRET, Served, chain, eventually, eventually_ping, key, mode, record, unavailable},
+    support::{
+        SECRET, Served, chain, eventually, eventually_ping, key, mode, record, stream_client,
+        unavailable,
+    },
 };
 
 #[tokio::test]
@@ -54,9 +57,7 @@ async fn owner_restart_fails_no_call_of_an_idle_client() {
 #[tokio::test]
 async fn inherited_stream_ends_with_its_owner() {
     let served = Served::memory();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    served.owner.serve(theirs).unwrap();
-    let client = IpcStore::from_stream(ours).unwrap();
+    let client = stream_client(&served.owner);
     client.ping().await.unwrap();
     served.owner.shutdown();
     for _ in 0..3 {
@@ -269,12 +270,13 @@ fn durations_out_of_range_are_rejected_by_name() {
 
 #[tokio::test]
 async fn longest_durations_work() {
+    let day = Duration::from_secs(86_400);
     let served = Served::store(Arc::new(MemoryStore::new()), |builder| {
-        let day = Duration::from_secs(86_400);
         builder.hello_deadline(day).frame_deadline(day).sweep(Duration::MAX)
     });
-    let client =
-        IpcStore::connect_with(&Config::new(served.path()).deadline(Duration::MAX)).unwrap();
+    let client = IpcStore::connect_with(&Config::new(served.path()).deadline(day)).unwrap();
+    let longer = Config::new(served.path()).deadline(day + Duration::from_millis(1));
+    assert!(IpcStore::connect_with(&longer).is_err());
     // Silent while the owner runs, so that the owner starts its timer.
     let silent = UnixStream::connect(served.path()).unwrap();
     eventually("the silent client to connect", || served.owner.stats().connections == 1).await;

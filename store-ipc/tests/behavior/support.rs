@@ -4,7 +4,7 @@ use std::{
     error::Error,
     fmt::Debug,
     future::Future,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -48,6 +48,13 @@ impl Served {
     pub(crate) fn client(&self) -> IpcStore {
         IpcStore::connect(self.path())
     }
+}
+
+/// A client over a stream that it inherits.
+pub(crate) fn stream_client(owner: &OwnerHandle) -> IpcStore {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    owner.serve(theirs).unwrap();
+    IpcStore::from_stream(ours).unwrap()
 }
 
 pub(crate) fn key() -> StoreKey {

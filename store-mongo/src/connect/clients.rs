@@ -11,6 +11,7 @@ use mongodb::{
     },
 };
 use parking_lot::RwLock;
+use store_support::runtime_entries::remove_entry;
 use tokio::{
     runtime::{Handle, Id},
     sync::{OnceCell, Semaphore, oneshot},
@@ -172,14 +173,6 @@ struct RemoveOnRuntimeEnd {
 
 impl Drop for RemoveOnRuntimeEnd {
     fn drop(&mut self) {
-        let Some(clients) = self.clients.upgrade() else { return };
-        let mut clients = clients.write();
-        let removed = clients
-            .iter()
-            .position(|client| client.runtime == self.runtime)
-            .map(|index| clients.swap_remove(index));
-        // Release the lock before the client is dropped.
-        drop(clients);
-        drop(removed);
+        remove_entry(&self.clients, |client| client.runtime == self.runtime);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mongodb::bson::DateTime;
-use parking_lot::Mutex;
+use store_support::clock::{self, MAX_ROUND_TRIP, ServerTime};
 
 /// How long the store computes the server's time from the last time that the server sent.
 ///
@@ -12,31 +12,32 @@ use parking_lot::Mutex;
 /// session is alive. If it says that a session has expired, the store asks the server.
 const MAX_AGE: Duration = Duration::from_millis(20);
 
-/// The store ignores the time in a response that took longer, because the server may have read its
-/// clock at any moment of the round trip.
-const MAX_ROUND_TRIP: Duration = Duration::from_millis(20);
-
 /// The last time that a server sent. Without this cache each response would have to contain the
 /// time, which makes a load 20 % slower.
 #[derive(Default)]
-pub(crate) struct ServerClock(Mutex<Option<(Instant, DateTime)>>);
+pub(crate) struct ServerClock(clock::ServerClock);
 
 impl ServerClock {
     /// The server's time, computed from the cached one. `None` if the cache is older than
     /// [`MAX_AGE`].
     pub(crate) fn recent(&self) -> Option<DateTime> {
-        let (sent_at, time) = (*self.0.lock())?;
-        let elapsed = sent_at.elapsed();
-        (elapsed < MAX_AGE).then(|| later(time, elapsed))
+        let millis = self.0.not_older_than(MAX_AGE)?.micros() / 1000;
+        Some(DateTime::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)))
     }
 
     /// Caches the time in the response to a command that was sent at `sent_at`. Ignores a response
     /// that took [`MAX_ROUND_TRIP`] or longer.
     pub(crate) fn update(&self, sent_at: Instant, time: DateTime) {
-        if sent_at.elapsed() < MAX_ROUND_TRIP {
-            *self.0.lock() = Some((sent_at, time));
+        // The cache cannot hold a time before 1970.
+        if let Some(time) = server_time(sent_at, time) {
+            self.0.record(time);
         }
     }
+}
+
+fn server_time(sent_at: Instant, time: DateTime) -> Option<ServerTime> {
+    let millis = u64::try_from(time.timestamp_millis()).ok()?;
+    Some(ServerTime::new(sent_at, millis.saturating_mul(1000)))
 }
 
 /// The server's time after `elapsed` more.
@@ -71,8 +72,8 @@ mod tests {
             clock.recent().is_none_or(|now| now.timestamp_millis() < 1_000_000),
             "the clock ignores the time in a slow response"
         );
-        *clock.0.lock() =
-            Some((Instant::now().checked_sub(MAX_AGE).unwrap(), DateTime::from_millis(6)));
+        let old = Instant::now().checked_sub(MAX_AGE).unwrap();
+        let clock = ServerClock(server_time(old, DateTime::from_millis(6)).unwrap().into());
         assert_eq!(clock.recent(), None);
     }
 }

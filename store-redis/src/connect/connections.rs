@@ -10,6 +10,7 @@ use std::{
 
 use redis::{Cmd, Value};
 use session_core::{StoreError, observe::retry_after};
+use store_support::backoff::backoff;
 use tokio::sync::Semaphore;
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
     command::{Request, millis},
     connector::Connector,
     decode,
-    reconnecting::{Health, LiveConnection, ReconnectingConnection, backoff},
+    reconnecting::{Health, LiveConnection, ReconnectingConnection},
     thread_affinity,
 };
 use crate::{
@@ -209,7 +210,7 @@ impl Connections {
             if !again {
                 return Err(error);
             }
-            retry_after(backoff(attempts, fastrand::f64()), STORE).await;
+            retry_after(backoff(attempts), STORE).await;
         }
     }
 

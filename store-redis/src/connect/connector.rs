@@ -67,7 +67,7 @@ impl Connector {
                 let clients = sentinels
                     .iter()
                     .map(|host| Ok((host.clone(), credentials.sentinel(host)?)))
-                    .collect::<Result<Vec<_>, _>>()?;
+                    .collect::<Result<Vec<_>, ConfigError>>()?;
                 Topology::Sentinel {
                     sentinels: Arc::new(Sentinels::new(primary, clients, config.deadline)),
                     credentials: Box::new(credentials),

@@ -13,6 +13,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use parking_lot::Mutex;
+use store_support::backoff::backoff;
 use tokio::task::AbortHandle;
 
 use super::{
@@ -21,10 +22,6 @@ use super::{
 };
 use crate::error::ClientError;
 
-/// The pause after the first failed attempt to connect. It doubles with each failure.
-const FIRST_BACKOFF: Duration = Duration::from_millis(10);
-/// The longest pause. The store notices within this time that a server is back.
-const MAX_BACKOFF: Duration = Duration::from_millis(250);
 /// How long an attempt to connect may take. This is more than the default deadline of a call. An
 /// attempt that ends early makes the next one start again, and the driver finds a silent server
 /// only by waiting for it.
@@ -177,7 +174,7 @@ impl State {
             }
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
-                let until = outcome.ended_at + backoff(self.failures, fastrand::f64());
+                let until = outcome.ended_at + backoff(self.failures);
                 self.backoff = Some((until, error));
             }
         }
@@ -259,26 +256,5 @@ struct SetOnDrop(Arc<AtomicBool>);
 impl Drop for SetOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The pause after this many failures in a row. It doubles up to a maximum. `chance` (0 to 1)
-/// selects a value between half of it and all of it, so that many clients do not reconnect at once.
-pub(crate) fn backoff(failures: u32, chance: f64) -> Duration {
-    let whole =
-        FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(MAX_BACKOFF);
-    whole.mul_f64(0.5 + chance / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_doubles_up_to_its_maximum_and_is_spread() {
-        assert_eq!(backoff(1, 1.0), FIRST_BACKOFF);
-        assert_eq!(backoff(2, 1.0), FIRST_BACKOFF * 2);
-        assert_eq!(backoff(u32::MAX, 1.0), MAX_BACKOFF);
-        assert_eq!(backoff(1, 0.0), FIRST_BACKOFF / 2);
     }
 }

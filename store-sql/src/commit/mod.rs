@@ -24,7 +24,7 @@ pub(crate) async fn commit(
     key: &StoreKey,
     commit: &Commit,
 ) -> Result<Verdict, ClientError> {
-    let (sql, cap) = (client.engine.sql(), client.config.limits.data_bytes);
+    let (sql, cap) = (client.database.sql(), client.config.limits.data_bytes);
     let mut next =
         fits_one_statement(sql, commit, cap).then(|| (Cow::Borrowed(commit), BTreeMap::new()));
     for attempt in 0..MAX_ATTEMPTS {
@@ -67,7 +67,7 @@ async fn judge_stored(
     commit: &Commit,
 ) -> Result<Verdict, ClientError> {
     Ok(match client.load(key).await? {
-        Ok(record) => judge::judge(commit, record.as_ref(), client.config.limits.data_bytes),
+        Ok(record) => judge::judge(commit, record, client.config.limits.data_bytes),
         Err(unreadable) => Verdict::Corrupt(unreadable),
     })
 }

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use session_core::{
-    AuthenticationChange, Change, Commit, Committed, Data, Guard, Json, PrincipalChange, StoreKey,
+    AuthenticationChange, Change, Commit, Committed, Guard, PrincipalChange, StoreKey,
 };
+use store_support::commit::data_after_clear;
 
 use crate::{
     codec::{self, FORMAT, Object, Row, field, object},
@@ -249,19 +250,6 @@ pub(super) fn fits_one_statement(sql: &Sql, commit: &Commit, cap: usize) -> bool
         sums.max(paths) <= MAX_SUMS
     };
     fits && !commit.is_empty()
-}
-
-/// The data after a commit that clears the session.
-fn data_after_clear(commit: &Commit) -> Data {
-    let mut data = Data::new();
-    for (name, change) in &commit.changes {
-        match change {
-            Change::Set(value) => drop(data.insert(name.clone(), value.clone())),
-            Change::Add(by) => drop(data.insert(name.clone(), Json::integer(*by))),
-            Change::Remove => {}
-        }
-    }
-    data
 }
 
 /// Reads the answer to a commit: [`ANSWER`], the database's time, and the sums.

@@ -17,7 +17,7 @@ use session_core::{
 use tokio::time::timeout;
 
 use super::{
-    engine::{Engine, Written},
+    database::{Database, Written},
     fixed_statements::FixedStatements,
 };
 use crate::{
@@ -38,7 +38,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_micros(400), Duration::from
 /// The state that the clones of a store share.
 pub(crate) struct Client {
     pub(crate) config: Config,
-    pub(crate) engine: Engine,
+    pub(crate) database: Database,
     pub(crate) statements: FixedStatements,
     /// Whether the table is known to exist.
     is_ready: AtomicBool,
@@ -56,10 +56,10 @@ pub(crate) struct DeletedRows {
 }
 
 impl Client {
-    pub(crate) fn new(engine: Engine, config: &Config) -> Self {
+    pub(crate) fn new(database: Database, config: &Config) -> Self {
         Self {
-            statements: FixedStatements::new(engine.sql(), &config.table),
-            engine,
+            statements: FixedStatements::new(database.sql(), &config.table),
+            database,
             is_ready: AtomicBool::new(false),
             preparing: tokio::sync::Mutex::default(),
             config: config.clone(),
@@ -113,14 +113,14 @@ impl Client {
 
     /// Creates the table if it is missing, and refuses a table that has other columns.
     async fn prepare_table(&self) -> Result<(), ClientError> {
-        self.engine.open_file().await?;
-        let check = schema::check(self.engine.sql(), &self.config.table);
-        match self.engine.rows(&check).await {
+        self.database.open_file().await?;
+        let check = schema::check(self.database.sql(), &self.config.table);
+        match self.database.rows(&check).await {
             Err(ClientError::NoTable(_)) if self.config.migrate => {
                 // Any number of processes may create the table at the same time.
-                let create = schema::create(self.engine.dialect(), &self.config.table);
-                self.engine.create(create).await?;
-                self.engine.rows(&check).await.map(drop)
+                let create = schema::create(self.database.dialect(), &self.config.table);
+                self.database.create(create).await?;
+                self.database.rows(&check).await.map(drop)
             }
             found => found.map(drop),
         }
@@ -129,10 +129,10 @@ impl Client {
     /// Executes a statement that only reads. It is repeated once if the connection is lost, because
     /// the server may have restarted since the last use of the connection.
     pub(crate) async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, ClientError> {
-        match retry(|| self.engine.rows(statement)).await {
+        match retry(|| self.database.rows(statement)).await {
             Err(ClientError::Lost(_)) => {
                 retried(STORE);
-                retry(|| self.engine.rows(statement)).await
+                retry(|| self.database.rows(statement)).await
             }
             done => done,
         }
@@ -144,7 +144,7 @@ impl Client {
         statement: &Statement,
         answer: Option<&Statement>,
     ) -> Result<Written, ClientError> {
-        retry(|| self.engine.write(statement, answer)).await
+        retry(|| self.database.write(statement, answer)).await
     }
 
     /// Reads the record of a session.
@@ -162,7 +162,7 @@ impl Client {
     ) -> Result<DeletedRows, ClientError> {
         let written = self.write(&Statement::new(text, args), None).await?;
         // If the dialect returns no rows, the statement deletes live sessions only.
-        let live = if self.engine.sql().returns_rows {
+        let live = if self.database.sql().returns_rows {
             let live = written.rows.iter().map(|row| row.integer(0));
             live.sum::<Result<i64, _>>()?.unsigned_abs()
         } else {

@@ -2,14 +2,16 @@
 //! every call uses.
 
 mod client;
-mod engine;
+mod database;
+#[cfg(feature = "sqlite")]
+mod database_file;
 mod fixed_statements;
 mod pool;
 #[cfg(feature = "sqlite")]
 mod writer_lock;
 
-pub use engine::ApplicationPool;
+pub use database::ApplicationPool;
 pub(crate) use {
     client::{Client, MAX_ROWS},
-    engine::Engine,
+    database::Database,
 };

@@ -10,12 +10,16 @@
 
 use std::{
     ops::{Deref, DerefMut},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, RwLock};
 use sqlx::{ConnectOptions, Connection, Database, pool::PoolConnection};
+use store_support::runtime_entries::remove_entry;
 use tokio::{
     runtime::{Handle, Id},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -51,6 +55,8 @@ struct RuntimePool<D: Database> {
     /// One permit for each connection that may exist.
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle<D>>>,
+    /// Connections that were opened in an earlier generation are closed after their call.
+    generation: AtomicU64,
 }
 
 struct Idle<D: Database> {
@@ -70,6 +76,17 @@ impl<D: Database> Pool<D> {
     /// `wait` for a connection.
     pub(crate) fn own(options: Options<D>, max_connections: usize, wait: Duration) -> Self {
         Self::Own(OwnPool { options, max_connections, wait, entries: Arc::default() })
+    }
+
+    /// Closes all connections: those in use after their call. The application's pool keeps its
+    /// connections.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn close_connections(&self) {
+        let Self::Own(own) = self else { return };
+        for entry in &*own.entries.read() {
+            entry.pool.generation.fetch_add(1, Ordering::Relaxed);
+            entry.pool.idle.lock().clear();
+        }
     }
 
     /// Takes a connection for one call.
@@ -98,6 +115,7 @@ impl<D: Database> OwnPool<D> {
         let is_clean = since.elapsed() < FRESH_FOR;
         let mut connection = PooledConnection {
             connection: Some(connection),
+            generation: pool.generation.load(Ordering::Relaxed),
             pool: Arc::clone(&pool),
             permit: Some(permit),
             wait: self.wait,
@@ -121,10 +139,12 @@ impl<D: Database> OwnPool<D> {
         pool: Arc<RuntimePool<D>>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<PooledConnection<D>, ClientError> {
+        let generation = pool.generation.load(Ordering::Relaxed);
         let connection =
             Box::pin(self.options.connect()).await.map_err(ClientError::of_connecting)?;
         Ok(PooledConnection {
             connection: Some(connection),
+            generation,
             pool,
             permit,
             wait: self.wait,
@@ -146,6 +166,7 @@ impl<D: Database> OwnPool<D> {
         let pool = Arc::new(RuntimePool {
             permits: Arc::new(Semaphore::new(self.max_connections)),
             idle: Mutex::default(),
+            generation: AtomicU64::new(0),
         });
         let (store_alive, store_ends) = oneshot::channel();
         {
@@ -214,8 +235,13 @@ impl<D: Database> Checkout<D> {
                 connection.pool.idle.lock().clear();
                 drop(connection.close());
             }
-            // The application's pool checks the connection.
-            Self::Application(_) => {}
+            // The application's pool checks whether a connection is alive, but a server that is not
+            // the primary any more answers that check too.
+            Self::Application(mut connection) => {
+                if state == AfterError::Broken {
+                    connection.close_on_drop();
+                }
+            }
         }
     }
 }
@@ -249,6 +275,7 @@ impl<D: Database> DerefMut for Checkout<D> {
 /// A connection of a runtime's pool, with its permit.
 pub(crate) struct PooledConnection<D: Database> {
     connection: Option<D::Connection>,
+    generation: u64,
     pool: Arc<RuntimePool<D>>,
     permit: Option<OwnedSemaphorePermit>,
     wait: Duration,
@@ -268,7 +295,8 @@ impl<D: Database> PooledConnection<D> {
     }
 
     fn put_back(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        let is_current = self.generation == self.pool.generation.load(Ordering::Relaxed);
+        if let Some(connection) = self.connection.take().filter(|_| is_current) {
             self.pool.idle.lock().push(Idle { connection, since: Instant::now() });
         }
         // The permit is released last, so that the next call finds the connection.
@@ -298,6 +326,7 @@ impl<D: Database> Drop for PooledConnection<D> {
         // drop closes the connection.
         let mut cancelled = Self {
             connection: Some(connection),
+            generation: self.generation,
             pool: Arc::clone(&self.pool),
             permit: self.permit.take(),
             wait: self.wait,
@@ -321,14 +350,6 @@ struct RuntimeEnd<D: Database> {
 
 impl<D: Database> Drop for RuntimeEnd<D> {
     fn drop(&mut self) {
-        let Some(entries) = self.entries.upgrade() else { return };
-        let mut entries = entries.write();
-        let removed = entries
-            .iter()
-            .position(|entry| entry.runtime == self.runtime)
-            .map(|at| entries.swap_remove(at));
-        // The lock is released before the connections are closed.
-        drop(entries);
-        drop(removed);
+        remove_entry(&self.entries, |entry| entry.runtime == self.runtime);
     }
 }

@@ -84,6 +84,11 @@ impl WriterLock {
         }
     }
 
+    /// The database's file. `None` if the database is in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// Creates the database's file with access for its owner only, because it contains sessions.
     /// SQLite gives the files beside it the same permissions.
     pub(crate) async fn open(&self) -> Result<(), ClientError> {

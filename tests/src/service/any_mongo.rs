@@ -8,6 +8,7 @@ use mongodb::{
 
 use super::{
     Durability, ExternalServer, Mongo, MongoSet,
+    by_port::impl_for_one_or_all,
     kind::{Kind, MONGO},
 };
 
@@ -19,6 +20,8 @@ pub enum AnyMongo {
     /// A replica set of three members.
     Set(MongoSet),
 }
+
+impl_for_one_or_all!(AnyMongo, Set);
 
 impl AnyMongo {
     /// One server, which other tests may use at the same time: the test keeps to its own database.
@@ -117,53 +120,6 @@ impl AnyMongo {
         match self {
             Self::Server(mongo) => mongo.database(),
             Self::Set(set) => set.database(),
-        }
-    }
-
-    /// Kills it.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Server(mongo) => mongo.stop().await,
-            Self::Set(set) => set.stop_all().await,
-        }
-    }
-
-    /// Starts it again at the same address.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Server(mongo) => mongo.start_again().await,
-            Self::Set(set) => set.start_all().await,
-        }
-    }
-
-    /// Freezes it: it keeps its connections and answers nothing.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn freeze(&self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Server(mongo) => mongo.freeze().await,
-            Self::Set(set) => set.freeze_all().await,
-        }
-    }
-
-    /// Lets it continue. Members of a set may elect a primary after that.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn thaw(&self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Server(mongo) => mongo.thaw().await,
-            Self::Set(set) => set.thaw_all().await,
         }
     }
 

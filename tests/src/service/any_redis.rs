@@ -4,6 +4,7 @@ use redis::{RedisResult, Value};
 
 use super::{
     Durability, ExternalServer, Redis, RedisCluster,
+    by_port::impl_for_one_or_all,
     kind::{Kind, PASSWORD, REDIS, REDIS_CLUSTER},
 };
 
@@ -15,6 +16,8 @@ pub enum AnyRedis {
     /// A Cluster of three primaries with one replica each.
     Cluster(RedisCluster),
 }
+
+impl_for_one_or_all!(AnyRedis, Cluster);
 
 impl AnyRedis {
     /// One server, which other tests may use at the same time: the test keeps to its own prefix. It
@@ -72,53 +75,6 @@ impl AnyRedis {
             }
         };
         format!("{url}{}{settings}", if url.contains('?') { '&' } else { '?' })
-    }
-
-    /// Kills it.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn stop(&mut self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Server(redis) => redis.stop().await,
-            Self::Cluster(cluster) => cluster.stop_all().await,
-        }
-    }
-
-    /// Starts it again at the same address.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If it does not answer.
-    pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Server(redis) => redis.start_again().await,
-            Self::Cluster(cluster) => cluster.start_all().await,
-        }
-    }
-
-    /// Freezes it: it keeps its connections and answers nothing.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn freeze(&self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Server(redis) => redis.freeze().await,
-            Self::Cluster(cluster) => cluster.freeze_all().await,
-        }
-    }
-
-    /// Lets it continue.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn thaw(&self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Server(redis) => redis.thaw().await,
-            Self::Cluster(cluster) => cluster.thaw_all().await,
-        }
     }
 
     /// All that its processes have written; empty if the environment names it.

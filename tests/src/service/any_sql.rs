@@ -14,6 +14,20 @@ pub enum AnySql {
     Sqlite(Sqlite),
 }
 
+/// Makes a call on the server, or the other call on the file.
+macro_rules! on_server_or_file {
+    ($database:expr, $on_server:ident, $on_file:ident) => {
+        match $database {
+            Self::Postgres(postgres) => postgres.$on_server().await,
+            Self::MariaDb(mariadb) => mariadb.$on_server().await,
+            Self::Sqlite(sqlite) => {
+                sqlite.$on_file().await;
+                Ok(())
+            }
+        }
+    };
+}
+
 impl AnySql {
     /// PostgreSQL. Other tests may use the server at the same time; the test has its own database.
     /// The URL has a password.
@@ -102,14 +116,7 @@ impl AnySql {
     /// # Errors
     /// If the environment names it.
     pub async fn stop(&mut self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Postgres(postgres) => postgres.stop().await,
-            Self::MariaDb(mariadb) => mariadb.stop().await,
-            Self::Sqlite(sqlite) => {
-                sqlite.stop().await;
-                Ok(())
-            }
-        }
+        on_server_or_file!(self, stop, stop)
     }
 
     /// Starts it again at the same address.
@@ -120,14 +127,7 @@ impl AnySql {
     /// # Panics
     /// If it does not answer.
     pub async fn start_again(&mut self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Postgres(postgres) => postgres.start_again().await,
-            Self::MariaDb(mariadb) => mariadb.start_again().await,
-            Self::Sqlite(sqlite) => {
-                sqlite.go_on().await;
-                Ok(())
-            }
-        }
+        on_server_or_file!(self, start_again, go_on)
     }
 
     /// Freezes it: it keeps its connections and answers nothing.
@@ -135,14 +135,7 @@ impl AnySql {
     /// # Errors
     /// If the environment names it.
     pub async fn freeze(&self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Postgres(postgres) => postgres.freeze().await,
-            Self::MariaDb(mariadb) => mariadb.freeze().await,
-            Self::Sqlite(sqlite) => {
-                sqlite.freeze().await;
-                Ok(())
-            }
-        }
+        on_server_or_file!(self, freeze, freeze)
     }
 
     /// Lets it continue.
@@ -150,14 +143,7 @@ impl AnySql {
     /// # Errors
     /// If the environment names it.
     pub async fn thaw(&self) -> Result<(), ExternalServer> {
-        match self {
-            Self::Postgres(postgres) => postgres.thaw().await,
-            Self::MariaDb(mariadb) => mariadb.thaw().await,
-            Self::Sqlite(sqlite) => {
-                sqlite.go_on().await;
-                Ok(())
-            }
-        }
+        on_server_or_file!(self, thaw, go_on)
     }
 
     /// Makes it refuse writes; SQLite lets writers wait instead. It serves reads.

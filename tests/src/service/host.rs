@@ -188,6 +188,19 @@ end() {
 }
 "#;
 
+/// A folder that every container can read under the same path, for files that a server needs at its
+/// start.
+///
+/// # Panics
+/// If the folder cannot be created.
+#[must_use]
+pub fn shared_files() -> PathBuf {
+    let path = std::env::temp_dir().join(format!("session-layer-tests-{}", geteuid().as_raw()));
+    fs::create_dir_all(&path).expect("a temporary folder");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("an own folder");
+    path
+}
+
 /// Starts a container with the network of the machine, so that the addresses of its servers are
 /// valid outside, and with this folder under the same path. It runs as the user of the test, who
 /// then owns the files.
@@ -197,12 +210,14 @@ async fn container(image: &str, folder: &Path) -> ContainerAsync<GenericImage> {
         .expect("the owner of a folder can open it");
     let (name, tag) = name_and_tag(image);
     let path = folder.to_str().expect("temporary folders have plain names");
+    let files = shared_files().display().to_string();
     GenericImage::new(name, tag)
         .with_entrypoint("sh")
         .with_cmd(["-c", CONTAINER])
         .with_network("host")
         .with_mount(Mount::bind_mount(path, path))
         .with_mount(Mount::bind_mount(USERS, USERS).with_access_mode(AccessMode::ReadOnly))
+        .with_mount(Mount::bind_mount(&files, &files).with_access_mode(AccessMode::ReadOnly))
         .with_user(format!("{}:{}", geteuid().as_raw(), getegid().as_raw()))
         .with_host_config_modifier(|config| config.auto_remove = Some(true))
         .start()

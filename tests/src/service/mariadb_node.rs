@@ -9,18 +9,8 @@ use super::{
     kind::{MARIADB, PASSWORD},
     node::{Node, Server, line, quoted},
     shared::{self, template_in},
-    sql::{self, Answer, LOOK_WITHIN},
+    sql::{self, Answer, LOOK_WITHIN, MAKE_WITHIN, ROOT, USER},
 };
-
-/// How long a server may take to make a database. It writes to its disk for that, which others may
-/// keep busy.
-const MAKE_WITHIN: Duration = Duration::from_secs(20);
-
-/// The user who may do everything.
-const ROOT: &str = "rig";
-
-/// The user who may do everything in the database of the test.
-const USER: &str = "app";
 
 /// The program that makes the folder of a `mariadbd`.
 const INSTALL: &str = "mariadb-install-db";

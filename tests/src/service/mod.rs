@@ -40,6 +40,7 @@
 mod any_mongo;
 mod any_redis;
 mod any_sql;
+mod by_port;
 mod cleanup;
 mod durability;
 mod host;
@@ -64,8 +65,10 @@ mod redis_sentinel;
 mod share;
 mod shared;
 mod sql;
+mod sql_server;
 mod sqlite;
 mod sqlite_fault;
+mod stoppable;
 mod tap;
 mod url;
 
@@ -74,6 +77,7 @@ pub use self::{
     any_redis::AnyRedis,
     any_sql::AnySql,
     durability::Durability,
+    host::shared_files,
     kind::PASSWORD,
     managed::Managed,
     mariadb::MariaDb,
@@ -86,5 +90,6 @@ pub use self::{
     redis_sentinel::RedisSentinel,
     share::SharedServers,
     sqlite::Sqlite,
+    stoppable::Stoppable,
     tap::{RoundTrip, Tap},
 };

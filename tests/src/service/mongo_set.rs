@@ -9,6 +9,7 @@ use mongodb::{
 
 use super::{
     Durability,
+    by_port::{impl_by_port, impl_for_all},
     kind::MONGO_SET,
     mongo_node::{MongoNode, client, command, product},
     node::{Node, PortTaken},
@@ -44,6 +45,9 @@ pub struct MongoSet {
     database: String,
     version: String,
 }
+
+impl_by_port!(MongoSet);
+impl_for_all!(MongoSet);
 
 impl MongoSet {
     /// Starts one, new and empty, or takes the one of `TEST_MONGO_SET_URL`. `None` means that the
@@ -141,33 +145,6 @@ impl MongoSet {
         &self.database
     }
 
-    /// The URL by which other tests can share it, and the folder with its files.
-    pub(super) fn shared_as(&self) -> (String, PathBuf) {
-        self.server.shared_as(self.url())
-    }
-
-    /// The ports of its members on 127.0.0.1.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
-        Ok(self.server.own()?.list().iter().map(|node| node.port).collect())
-    }
-
-    /// All that it has written.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub fn output(&self) -> Result<String, ExternalServer> {
-        self.server.output()
-    }
-
-    /// The product and its version, as `mongo 7.0.14`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
     /// The port of the primary, once there is one among the members that run and are not frozen.
     ///
     /// # Errors
@@ -223,64 +200,6 @@ impl MongoSet {
         Ok(port)
     }
 
-    /// Kills the member on this port. A stopped member stays stopped.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no member has this port.
-    pub async fn stop(&mut self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own_mut()?.stop(port).await;
-        Ok(())
-    }
-
-    /// Starts a killed member again, on its port and with what it held. It may take it a moment
-    /// more to follow the primary: [`complete`](Self::complete) waits for that.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no member has this port, or if it does not answer.
-    pub async fn start_again(&mut self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own_mut()?.start_again(port).await;
-        Ok(())
-    }
-
-    /// Freezes the member on this port.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no member has this port.
-    pub async fn freeze(&self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own()?.freeze(port).await;
-        Ok(())
-    }
-
-    /// Lets the member on this port continue.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no member has this port.
-    pub async fn thaw(&self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own()?.thaw(port).await;
-        Ok(())
-    }
-
-    /// Kills all members.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn stop_all(&mut self) -> Result<(), ExternalServer> {
-        self.server.own_mut()?.stop_all().await;
-        Ok(())
-    }
-
     /// Starts all members that do not run, and waits until the set is complete. One that was to
     /// keep nothing and was stopped as a whole is new and empty.
     ///
@@ -303,24 +222,6 @@ impl MongoSet {
             initiate(self.server.own()?.list()).await;
         }
         self.complete().await;
-        Ok(())
-    }
-
-    /// Freezes all members.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn freeze_all(&self) -> Result<(), ExternalServer> {
-        self.server.own()?.freeze_all().await;
-        Ok(())
-    }
-
-    /// Lets all members continue.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn thaw_all(&self) -> Result<(), ExternalServer> {
-        self.server.own()?.thaw_all().await;
         Ok(())
     }
 

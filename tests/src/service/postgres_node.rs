@@ -9,18 +9,8 @@ use super::{
     kind::{PASSWORD, POSTGRES},
     node::{Node, Server, line, quoted},
     shared::{self, template_in},
-    sql::{self, Answer, LOOK_WITHIN},
+    sql::{self, Answer, LOOK_WITHIN, MAKE_WITHIN, ROOT, USER},
 };
-
-/// How long a server may take to make a user and a database. It writes to its disk, which
-/// may be busy.
-const MAKE_WITHIN: Duration = Duration::from_secs(20);
-
-/// The user who may do everything.
-const ROOT: &str = "rig";
-
-/// The user who owns the database of the test.
-const USER: &str = "app";
 
 /// The user id of `nobody`, who runs the server for a test of root: it refuses to run as root.
 const NOBODY: &str = "65534";

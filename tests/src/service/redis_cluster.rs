@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use redis::{RedisResult, Value};
 
 use super::{
+    by_port::{impl_by_port, impl_for_all},
     cleanup::clean_up,
     kind::REDIS_CLUSTER,
     node::{Node, PortTaken},
@@ -38,6 +39,9 @@ pub struct RedisCluster {
     /// Whose keys are removed at the end, if other tests use the cluster.
     prefixes: Mutex<Vec<String>>,
 }
+
+impl_by_port!(RedisCluster);
+impl_for_all!(RedisCluster);
 
 impl RedisCluster {
     /// Starts one, new and empty, or takes the one of `TEST_REDIS_CLUSTER_URL`. `None` means that
@@ -116,33 +120,6 @@ impl RedisCluster {
         self.prefixes.lock().push(prefix.to_owned());
     }
 
-    /// The URL by which other tests can share it, and the folder with its files.
-    pub(super) fn shared_as(&self) -> (String, PathBuf) {
-        self.server.shared_as(self.url())
-    }
-
-    /// The ports of its nodes on 127.0.0.1. Nodes talk to each other on the ports 10,000 above.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub fn ports(&self) -> Result<Vec<u16>, ExternalServer> {
-        Ok(self.server.own()?.list().iter().map(|node| node.port).collect())
-    }
-
-    /// All that it has written.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub fn output(&self) -> Result<String, ExternalServer> {
-        self.server.output()
-    }
-
-    /// The product and its version, as `redis 7.0.15`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
     /// The ports of the primaries in the order of their slots, as the first node sees it that
     /// answers. It leaves out one that counts as dead.
     ///
@@ -185,63 +162,6 @@ impl RedisCluster {
         Ok(port)
     }
 
-    /// Kills the node on this port. A stopped node stays stopped.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no node has this port.
-    pub async fn stop(&mut self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own_mut()?.stop(port).await;
-        Ok(())
-    }
-
-    /// Freezes the node on this port.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no node has this port.
-    pub async fn freeze(&self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own()?.freeze(port).await;
-        Ok(())
-    }
-
-    /// Lets the node on this port continue.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no node has this port.
-    pub async fn thaw(&self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own()?.thaw(port).await;
-        Ok(())
-    }
-
-    /// Starts a killed node again, on its port and with what it knew of the cluster.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no node has this port, or if it does not answer.
-    pub async fn start_again(&mut self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own_mut()?.start_again(port).await;
-        Ok(())
-    }
-
-    /// Kills all nodes.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn stop_all(&mut self) -> Result<(), ExternalServer> {
-        self.server.own_mut()?.stop_all().await;
-        Ok(())
-    }
-
     /// Starts all nodes that do not run, and waits until the cluster is complete.
     ///
     /// # Errors
@@ -255,24 +175,6 @@ impl RedisCluster {
             panic!("another process took a port of the cluster while it was stopped")
         });
         self.complete().await;
-        Ok(())
-    }
-
-    /// Freezes all nodes.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn freeze_all(&self) -> Result<(), ExternalServer> {
-        self.server.own()?.freeze_all().await;
-        Ok(())
-    }
-
-    /// Lets all nodes continue.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    pub async fn thaw_all(&self) -> Result<(), ExternalServer> {
-        self.server.own()?.thaw_all().await;
         Ok(())
     }
 

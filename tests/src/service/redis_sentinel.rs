@@ -5,6 +5,7 @@ use std::time::Instant;
 use redis::{RedisResult, Value};
 
 use super::{
+    by_port::impl_by_port,
     kind::REDIS_SENTINEL,
     node::Node,
     nodes::Nodes,
@@ -30,6 +31,8 @@ pub struct RedisSentinel {
     server: ServerOwnership<RedisNode>,
     version: String,
 }
+
+impl_by_port!(RedisSentinel);
 
 impl RedisSentinel {
     /// Starts one, new and empty, or takes the one of `TEST_REDIS_SENTINEL_URL`. `None` means that
@@ -96,12 +99,6 @@ impl RedisSentinel {
         Ok(self.server.own()?.list()[..DATA_NODES].iter().map(|node| node.port).collect())
     }
 
-    /// The product and its version, as `redis 7.0.15`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
     /// The port of the primary, as the first sentinel says that answers.
     ///
     /// # Panics
@@ -146,54 +143,6 @@ impl RedisSentinel {
         let port = self.primary_port().await;
         nodes.freeze(port).await;
         Ok(port)
-    }
-
-    /// Kills the node on this port. A stopped node stays stopped.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no node or sentinel has this port.
-    pub async fn stop(&mut self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own_mut()?.stop(port).await;
-        Ok(())
-    }
-
-    /// Freezes the node on this port.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no node or sentinel has this port.
-    pub async fn freeze(&self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own()?.freeze(port).await;
-        Ok(())
-    }
-
-    /// Lets the node on this port continue.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no node has this port.
-    pub async fn thaw(&self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own()?.thaw(port).await;
-        Ok(())
-    }
-
-    /// Starts a killed node again. The sentinels make a replica of a former primary.
-    ///
-    /// # Errors
-    /// If the environment names it.
-    ///
-    /// # Panics
-    /// If no node has this port, or if it does not answer.
-    pub async fn start_again(&mut self, port: u16) -> Result<(), ExternalServer> {
-        self.server.own_mut()?.start_again(port).await;
-        Ok(())
     }
 
     /// Waits until every sentinel that runs reaches its quorum, and knows the other two and two

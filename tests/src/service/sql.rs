@@ -12,6 +12,16 @@ use tokio::time::timeout;
 /// How long a question to a server may take, so that a test does not wait for a frozen one.
 pub(super) const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long a server may take to make a user and a database. It writes to its disk for that, which
+/// others may keep busy.
+pub(super) const MAKE_WITHIN: Duration = Duration::from_secs(20);
+
+/// The user who may do everything on a server.
+pub(super) const ROOT: &str = "rig";
+
+/// The user who may do everything in the database of the test.
+pub(super) const USER: &str = "app";
+
 /// The rows of some statements.
 #[derive(Debug, Default)]
 pub(super) struct Answer {

@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::Signal;
 use tests::{
-    Demo, PATIENCE,
+    Demo, KEY, PATIENCE,
     client::{Connection, Request},
     process::{self, Process, runs},
     wait,
@@ -263,33 +263,51 @@ fn load(address: SocketAddr, keeps: bool) -> JoinHandle<ClientLog> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k04_stop_under_load_fails_no_accepted_request() {
     for signal in [Signal::TERM, Signal::QUIT] {
-        let mut demo = Demo::start(&["--workers", "4"]).await;
-        let idle = demo.connections(4).await;
-        let clients: Vec<_> = (0..16).map(|n| load(demo.address, n % 2 == 0)).collect();
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let told = Instant::now();
-        demo.process.signal(signal);
-        let status = demo.process.end(PATIENCE).await;
-        let took = told.elapsed();
-        let (mut answered, mut cut, mut unanswered) = (0, Vec::new(), Vec::new());
-        for client in clients {
-            let log = client.await.expect("every response has status 200");
-            answered += log.answered;
-            cut.extend(log.cut);
-            unanswered.extend(log.unanswered);
-        }
-        drop(idle);
-        println!(
-            "k04: {signal:?} under load with 4 idle connections: stopped after {took:?}; {answered} responses, {} cut, {} unanswered {unanswered:?}",
-            cut.len(),
-            unanswered.len()
-        );
-        assert_eq!(status.code(), Some(0), "{}", demo.process.stderr.text());
-        assert!(took < Duration::from_secs(10), "idle connections delayed the stop: {took:?}");
-        assert_eq!(cut, Vec::<String>::new(), "a kept connection was closed during a request");
-        assert_eq!(unanswered, Vec::<String>::new(), "an accepted connection got no response");
-        assert!(answered > 100);
+        stop_under_load(Demo::start(&["--workers", "4"]).await, signal).await;
     }
+}
+
+/// Some kernels allow a filter on a socket only to a privileged process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d13_stop_without_capabilities_fails_no_accepted_request() {
+    let demo = tests::demo_server().to_str().expect("a plain path");
+    let arguments =
+        ["--bounding-set=-all", "--inh-caps=-all", demo, "--listen", "127.0.0.1:0", "--workers"];
+    let arguments = [&arguments[..], &["4"]].concat();
+    for _ in 0..3 {
+        let demo = Demo::start_as(Path::new("setpriv"), &arguments, &[("DEMO_COOKIE_KEY", KEY)]);
+        stop_under_load(demo.await, Signal::TERM).await;
+    }
+}
+
+/// Stops a demo with 4 workers during requests of 16 clients, and checks that each accepted request
+/// gets its response. Every second client opens a connection for each request.
+async fn stop_under_load(mut demo: Demo, signal: Signal) {
+    let idle = demo.connections(4).await;
+    let clients: Vec<_> = (0..16).map(|n| load(demo.address, n % 2 == 0)).collect();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let told = Instant::now();
+    demo.process.signal(signal);
+    let status = demo.process.end(PATIENCE).await;
+    let took = told.elapsed();
+    let (mut answered, mut cut, mut unanswered) = (0, Vec::new(), Vec::new());
+    for client in clients {
+        let log = client.await.expect("every response has status 200");
+        answered += log.answered;
+        cut.extend(log.cut);
+        unanswered.extend(log.unanswered);
+    }
+    drop(idle);
+    println!(
+        "{signal:?} under load with 4 idle connections: stopped after {took:?}; {answered} responses, {} cut, {} unanswered {unanswered:?}",
+        cut.len(),
+        unanswered.len()
+    );
+    assert_eq!(status.code(), Some(0), "{}", demo.process.stderr.text());
+    assert!(took < Duration::from_secs(10), "idle connections delayed the stop: {took:?}");
+    assert_eq!(cut, Vec::<String>::new(), "a kept connection was closed during a request");
+    assert_eq!(unanswered, Vec::<String>::new(), "an accepted connection got no response");
+    assert!(answered > 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,14 +27,7 @@ on_every_setup_and_a_set!(
 mod updates {
     use super::*;
 
-    on_setup!(ipc, h08_2000_concurrent_updates_are_all_counted);
-    on_setup!(memory, h08_2000_concurrent_updates_are_all_counted);
-    on_setup!(redis, h08_2000_concurrent_updates_are_all_counted);
-    on_setup!(redis_cluster, h08_2000_concurrent_updates_are_all_counted);
-    on_setup!(mongo, h08_2000_concurrent_updates_are_all_counted);
-    on_setup!(postgres, h08_2000_concurrent_updates_are_all_counted);
-    on_setup!(mariadb, h08_2000_concurrent_updates_are_all_counted);
-    on_setup!(sqlite, h08_2000_concurrent_updates_are_all_counted);
+    on_every_setup!(h08_2000_concurrent_updates_are_all_counted);
     on_setup!(mongo_set, h08_concurrent_updates_of_12_clients_are_all_counted);
 
     async fn h08_2000_concurrent_updates_are_all_counted(setup: &Setup) {

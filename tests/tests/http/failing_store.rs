@@ -4,6 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use tests::{App, Browser, Demo, Outage, Setup, Watched, WatchedOwner, client::Request};
 
+use crate::outages::sign_out;
+
 on_setup!(
     ipc,
     h18_unavailable_store_gives_503_and_keeps_the_cookie,
@@ -106,16 +108,7 @@ async fn h20_logout_during_an_outage_fails_and_works_later(setup: &Setup) {
             "the user is still signed in"
         );
     }
-    let before = browser.clone();
-    assert!(
-        browser
-            .post("/logout")
-            .await
-            .expect(204)
-            .set_cookie()
-            .is_some_and(|cookie| cookie.removes())
-    );
-    assert!(before.clone().page().await.is_anonymous());
+    sign_out(&mut browser).await;
     assert_eq!(site.store.sessions().await, 0);
 }
 

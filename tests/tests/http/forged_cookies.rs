@@ -21,7 +21,7 @@ const PATIENT: &[&str] = &["--deadline", "10s"];
 
 /// The keys of all sessions in the store.
 async fn stored_keys(setup: &Setup) -> Vec<String> {
-    let mut keys = setup.stored().await.expect("a store outside the demo").sessions;
+    let mut keys = setup.server_content().await.expect("a store outside the demo").sessions;
     keys.sort();
     keys
 }

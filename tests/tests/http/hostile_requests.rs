@@ -224,7 +224,7 @@ async fn s15_s16_hostile_text_is_stored_as_plain_data(setup: &Setup) {
         bystander.get("/devices").await.expect(200).json::<Vec<serde_json::Value>>().len(),
         1
     );
-    if let Some(stored) = setup.stored().await {
+    if let Some(stored) = setup.server_content().await {
         let left = HOSTILE.iter().filter(|text| text.chars().any(char::is_control)).count();
         assert_eq!(
             stored.sessions.len(),

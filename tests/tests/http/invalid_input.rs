@@ -28,7 +28,7 @@ const MISTAKES: &[Mistake] = &[
     (&["--max-sessions", "0"], &["--max-sessions", "\"0\""]),
     (&["--trusted-proxy", "1.2.3"], &["--trusted-proxy", "\"1.2.3\"", "10.0.0.0/8"]),
     (&["--persistence", "forever"], &["--persistence", "browser", "persistent"]),
-    (&["--on-gone", "panic"], &["--on-gone", "conflict", "serve"]),
+    (&["--on-session-ended", "panic"], &["--on-session-ended", "conflict", "serve"]),
     (&["--log", "loud"], &["--log", "\"loud\"", "debug"]),
     (&["--cookie", "none"], &["--cookie", "secure", "development"]),
     (&["--config", "/nowhere/demo.toml"], &["/nowhere/demo.toml", "No such file"]),

@@ -9,12 +9,7 @@ macro_rules! on_every_setup {
     ($($check:ident),+ $(,)?) => {
         on_setup!(ipc, $($check),+);
         on_setup!(memory, $($check),+);
-        on_setup!(redis, $($check),+);
-        on_setup!(redis_cluster, $($check),+);
-        on_setup!(mongo, $($check),+);
-        on_setup!(postgres, $($check),+);
-        on_setup!(mariadb, $($check),+);
-        on_setup!(sqlite, $($check),+);
+        on_every_server!($($check),+);
     };
 }
 
@@ -24,6 +19,13 @@ macro_rules! on_every_setup {
 macro_rules! on_every_shared_setup {
     ($($check:ident),+ $(,)?) => {
         on_setup!(ipc = tests::Setup::ipc_owner(), $($check),+);
+        on_every_server!($($check),+);
+    };
+}
+
+/// Makes one test of each check per server or file of sessions.
+macro_rules! on_every_server {
+    ($($check:ident),+ $(,)?) => {
         on_setup!(redis, $($check),+);
         on_setup!(redis_cluster, $($check),+);
         on_setup!(mongo, $($check),+);
@@ -78,9 +80,18 @@ macro_rules! on_own_setup {
     };
 }
 
+/// Makes one test of the check over each of these setups, as [`on_own_setup`].
+macro_rules! on_own_setups {
+    ($check:ident; $($module:ident = $setup:expr),+ $(,)?) => {
+        $(on_own_setup!($module = $setup, $check);)+
+    };
+}
+
 mod cluster;
+mod commands;
 mod concurrency;
 mod cookies;
+mod deployment;
 mod failing_store;
 mod forged_cookies;
 mod hostile_requests;
@@ -102,6 +113,7 @@ mod shared_store;
 mod sign_in;
 mod socket_attacks;
 mod sql_startup;
+mod startup;
 mod store_calls;
 mod superseded;
 mod timing;

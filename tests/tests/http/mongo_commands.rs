@@ -5,9 +5,10 @@ use mongodb::{
     Database,
     bson::{Document, doc},
 };
-use tests::{Browser, Demo, KEY, client::Request, service::AnyMongo};
+use tests::{Browser, Demo, KEY, service::AnyMongo};
 
 use crate::{
+    commands::{request_sessionless_route, start_with_open_connections},
     cookies::{forged, random_id, signed},
     forged_cookies::{malformed_cookies, send_cookies},
 };
@@ -20,7 +21,6 @@ struct Site {
     seen: u64,
 }
 
-const WORKERS: usize = 2;
 const NOTHING: [&str; 0] = [];
 /// The application name of the demo's connections. The test ignores commands of other clients.
 const APP_NAME: &str = "demo";
@@ -32,24 +32,8 @@ impl Site {
     /// send commands.
     async fn start() -> Option<Self> {
         let mongo = AnyMongo::server().await?;
-        let demo = Demo::start(&[
-            "--store",
-            "mongo",
-            "--workers",
-            &WORKERS.to_string(),
-            "--store-url",
-            &mongo.url(&format!("collection=visits&appName={APP_NAME}")),
-        ])
-        .await;
-        let visitor = demo.signed_in("visitor").await;
-        for worker in &mut demo.connections(WORKERS).await {
-            let _ = worker
-                .send(&visitor.dress(Request::post("/session/n/add")))
-                .await
-                .expect("an answer")
-                .expect(200);
-        }
-        let _ = visitor.clone().post("/logout").await.expect(204);
+        let url = mongo.url(&format!("collection=visits&appName={APP_NAME}"));
+        let demo = start_with_open_connections("mongo", &url).await;
         let mut site = Self { demo, mongo, seen: 0 };
         let database = site.database().await;
         database
@@ -119,11 +103,7 @@ async fn h01_sessionless_route_sends_no_command() {
     let Some(mut site) = Site::start().await else { return };
     let signed_in = site.demo.signed_in("bob").await;
     let _ = site.commands().await;
-    for mut browser in [site.demo.browser(), signed_in] {
-        for _ in 0..100 {
-            assert!(browser.get("/healthz").await.expect(200).set_cookie().is_none());
-        }
-    }
+    request_sessionless_route([site.demo.browser(), signed_in]).await;
     assert_eq!(site.commands().await, NOTHING);
 }
 

@@ -7,14 +7,14 @@ use mongodb::{
     options::IndexOptions,
 };
 use tests::{
-    Demo, Ended, PATIENCE, Setup,
+    Ended, Setup,
     service::{AnyMongo, Durability, PASSWORD},
-    wait,
 };
 
-use crate::redis_startup::{
-    Mistake, SECRET, assert_refused, demo_starts_while_its_servers_are_down_and_serves_later,
-    run_with,
+use crate::startup::{
+    Mistake, SECRET, assert_refused, assert_settings_hide_the_password,
+    assert_startup_message_hides_the_password, assert_wrong_urls_are_refused,
+    demo_starts_while_its_servers_are_down_and_serves_later, run_with, start,
 };
 
 const MISTAKES: &[Mistake] = &[
@@ -35,7 +35,7 @@ const MISTAKES: &[Mistake] = &[
     ("mongodb://app:hunter2@host/?nonsense=1", &["nonsense"]),
     ("mongodb://app:hunter2@host/?prefix=a", &["prefix"]),
     ("mongodb://app:hunter2@host/?deadline_ms=soon", &["deadline_ms", "\"soon\""]),
-    ("mongodb://app:hunter2@host/?deadline_ms=0", &["deadline_ms", "a millisecond"]),
+    ("mongodb://app:hunter2@host/?deadline_ms=0", &["deadline_ms", "1 or more"]),
     ("mongodb://app:hunter2@host/?data_bytes=99999999", &["data_bytes", "\"99999999\"", "at most"]),
     ("mongodb://app:hunter2@host/?collection=a$b", &["collection", "a$b", "dollar"]),
     ("mongodb://app:hunter2@host/?collection=system.users", &["collection", "system."]),
@@ -64,55 +64,28 @@ async fn run(url: &str) -> Ended {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_urls_are_named_with_the_allowed_values() {
-    for (url, words) in MISTAKES {
-        assert_refused(&run(url).await, 2, words);
-    }
-    for url in UNENCODED {
-        assert_refused(&run(url).await, 2, &["DEMO_STORE_URL"]);
-    }
-    // Without --store the demo would keep the sessions itself.
-    let ended = Demo::run(&["--store-url", "mongodb://app:hunter2@host"], &[]).await;
-    assert_refused(&ended, 2, &["--store-url", "--store mongo"]);
-    println!(
-        "usage: {} wrong URLs, each ends with 2 and names the remedy",
-        MISTAKES.len() + UNENCODED.len() + 1
-    );
+    assert_wrong_urls_are_refused(
+        "mongo",
+        MISTAKES,
+        UNENCODED,
+        &["DEMO_STORE_URL"],
+        "mongodb://app:hunter2@host",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_settings_and_startup_message_show_no_password() {
-    for url in [
+    let urls = [
         "mongodb://app:hunter2@host:7000/shop?replicaSet=rs",
         "mongodb://app:hunter2@a,b,c/shop",
         "mongodb+srv://app:hunter2@cluster.example.net/shop",
         "mongodb://app:hunter2@host/?tls=true&tlsCertificateKeyFile=/a.pem",
-    ] {
-        let shown =
-            Demo::run(&["--print-config", "--store", "mongo", "--store-url", url], &[]).await;
-        assert!(shown.status.success(), "{}", shown.stderr);
-        assert!(shown.stdout.contains("***") && !shown.stdout.contains(SECRET), "{}", shown.stdout);
-        assert!(
-            shown.stdout.contains(
-                url.rsplit('@').next().and_then(|rest| rest.split('?').next()).expect("a host")
-            ),
-            "{}",
-            shown.stdout
-        );
-    }
+    ];
+    assert_settings_hide_the_password("mongo", &urls).await;
     let Some(mongo) = AnyMongo::server().await else { return };
-    let demo = Demo::start(&[
-        "--store",
-        "mongo",
-        "--workers",
-        "1",
-        "--store-url",
-        &mongo.url("collection=greeting"),
-    ])
-    .await;
-    wait::until_true("the whole startup message", PATIENCE, || demo.output().contains("/login"))
-        .await;
-    let output = demo.output();
-    assert!(output.contains("  store    mongodb://") && !output.contains(PASSWORD), "{output}");
+    let url = mongo.url("collection=greeting");
+    assert_startup_message_hides_the_password("mongo", &url, "mongodb://").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,7 +155,7 @@ async fn conflicting_index_ends_the_start_with_its_name() {
     assert_refused(&run(&url).await, 1, &["127.0.0.1:", "session_key", "drop the collection"]);
     let visits = client.database(mongo.database()).collection::<Document>("visits");
     visits.drop().await.expect("the collection can be dropped");
-    let demo = Demo::start(&["--store", "mongo", "--workers", "1", "--store-url", &url]).await;
+    let demo = start("mongo", &url).await;
     assert_eq!(
         demo.signed_in("bob").await.page().await.principal.as_deref(),
         Some("bob"),
@@ -200,11 +173,8 @@ async fn make_index(client: &Client, database: &str, keys: Document, options: In
         .expect("an administrator creates indexes");
 }
 
-on_own_setup!(
+on_own_setups!(
+    demo_starts_while_its_servers_are_down_and_serves_later;
     mongo = Setup::own_mongo(Durability::None),
-    demo_starts_while_its_servers_are_down_and_serves_later
-);
-on_own_setup!(
     mongo_set = Setup::own_mongo_set(Durability::None),
-    demo_starts_while_its_servers_are_down_and_serves_later
 );

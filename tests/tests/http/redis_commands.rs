@@ -3,11 +3,11 @@
 
 use tests::{
     Browser, Demo, KEY,
-    client::Request,
     service::{AnyRedis, RoundTrip, Tap},
 };
 
 use crate::{
+    commands::{request_sessionless_route, start_with_open_connections},
     cookies::{forged, random_id, signed},
     forged_cookies::{malformed_cookies, send_cookies},
 };
@@ -20,7 +20,6 @@ struct Site {
     prefix: String,
 }
 
-const WORKERS: usize = 2;
 const NOTHING: &[RoundTrip] = &[];
 
 impl Site {
@@ -30,24 +29,7 @@ impl Site {
         let redis = AnyRedis::server().await?;
         let prefix = format!("wire-{:016x}:", fastrand::u64(..));
         let tap = Tap::before(&redis.url(&format!("prefix={prefix}"))).await;
-        let demo = Demo::start(&[
-            "--store",
-            "redis",
-            "--workers",
-            &WORKERS.to_string(),
-            "--store-url",
-            tap.url(),
-        ])
-        .await;
-        let visitor = demo.signed_in("visitor").await;
-        for worker in &mut demo.connections(WORKERS).await {
-            let _ = worker
-                .send(&visitor.dress(Request::post("/session/n/add")))
-                .await
-                .expect("an answer")
-                .expect(200);
-        }
-        let _ = visitor.clone().post("/logout").await.expect(204);
+        let demo = start_with_open_connections("redis", tap.url()).await;
         let site = Self { demo, tap, redis, prefix };
         assert!(!site.tap.heard().is_empty(), "the proxy records commands");
         Some(site)
@@ -64,11 +46,7 @@ async fn h01_sessionless_route_sends_no_command() {
     let Some(site) = Site::start().await else { return };
     let signed_in = site.demo.signed_in("bob").await;
     let _ = site.tap.heard();
-    for mut browser in [site.demo.browser(), signed_in] {
-        for _ in 0..100 {
-            assert!(browser.get("/healthz").await.expect(200).set_cookie().is_none());
-        }
-    }
+    request_sessionless_route([site.demo.browser(), signed_in]).await;
     assert_eq!(site.tap.heard(), NOTHING);
 }
 

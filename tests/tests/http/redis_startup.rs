@@ -2,21 +2,19 @@
 //! names the input and the remedy, without a password.
 
 use tests::{
-    Demo, Ended, PATIENCE, Setup,
-    client::Request,
+    Ended, Setup,
     service::{AnyRedis, Durability, PASSWORD},
-    wait,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 
-/// The password in URLs that reach no server.
-pub(crate) const SECRET: &str = "hunter2";
-
-/// A URL, and the words that its message must contain.
-pub(crate) type Mistake = (&'static str, &'static [&'static str]);
+use crate::startup::{
+    Mistake, SECRET, assert_refused, assert_settings_hide_the_password,
+    assert_startup_message_hides_the_password, assert_wrong_urls_are_refused,
+    demo_starts_while_its_servers_are_down_and_serves_later, run_with, start,
+};
 
 const MISTAKES: &[Mistake] = &[
     ("ipc:/run/hunter2.sock", &["DEMO_STORE_URL", "redis:", "--store ipc"]),
@@ -35,77 +33,26 @@ const MISTAKES: &[Mistake] = &[
     ("unix:hunter2.sock", &["path", "unix:/run/redis/redis.sock"]),
 ];
 
-/// Expects the end of the demo with this code and these words, without a password.
-pub(crate) fn assert_refused(ended: &Ended, code: i32, words: &[&str]) {
-    let Ended { status, stdout, stderr } = ended;
-    assert_eq!(status.code(), Some(code), "{stderr}");
-    for word in words {
-        assert!(stderr.contains(word), "{word:?} is missing in: {stderr}");
-    }
-    assert!(!stdout.contains("listening") && !stderr.contains("panicked"), "{stderr}");
-    for secret in [SECRET, PASSWORD] {
-        assert!(
-            !stdout.contains(secret) && !stderr.contains(secret),
-            "a password is shown: {stdout}{stderr}"
-        );
-    }
-}
-
 async fn run(url: &str) -> Ended {
     run_with("redis", url).await
 }
 
-/// Starts a demo with this store. The URL is passed in the environment variable.
-pub(crate) async fn run_with(store: &str, url: &str) -> Ended {
-    let arguments =
-        ["--listen", "127.0.0.1:0", "--workers", "2", "--store", store, "--log", "trace"];
-    Demo::run(&arguments, &[("DEMO_STORE_URL", url)]).await
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_urls_are_named_with_the_allowed_values() {
-    for (url, words) in MISTAKES {
-        assert_refused(&run(url).await, 2, words);
-    }
-    // Without --store the demo would keep the sessions itself.
-    let ended = Demo::run(&["--store-url", "redis://:hunter2@host"], &[]).await;
-    assert_refused(&ended, 2, &["--store-url", "--store redis"]);
-    println!("usage: {} wrong URLs, each ends with 2 and names the remedy", MISTAKES.len() + 1);
+    assert_wrong_urls_are_refused("redis", MISTAKES, &[], &[], "redis://:hunter2@host").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_settings_and_startup_message_show_no_password() {
-    for url in [
+    let urls = [
         "redis://app:hunter2@host:7000/1",
         "redis-sentinel://:hunter2@a,b/main?sentinel_password=hunter2",
         "redis-cluster://:hunter2@a,b",
-    ] {
-        let shown =
-            Demo::run(&["--print-config", "--store", "redis", "--store-url", url], &[]).await;
-        assert!(shown.status.success(), "{}", shown.stderr);
-        assert!(shown.stdout.contains("***") && !shown.stdout.contains(SECRET), "{}", shown.stdout);
-        assert!(
-            shown.stdout.contains(
-                url.rsplit('@').next().and_then(|rest| rest.split('?').next()).expect("a host")
-            ),
-            "{}",
-            shown.stdout
-        );
-    }
+    ];
+    assert_settings_hide_the_password("redis", &urls).await;
     let Some(redis) = AnyRedis::server().await else { return };
-    let demo = Demo::start(&[
-        "--store",
-        "redis",
-        "--workers",
-        "1",
-        "--store-url",
-        &redis.url("prefix=greeting:"),
-    ])
-    .await;
-    wait::until_true("the whole startup message", PATIENCE, || demo.output().contains("/login"))
-        .await;
-    let output = demo.output();
-    assert!(output.contains("  store    redis://") && !output.contains(PASSWORD), "{output}");
+    let url = redis.url("prefix=greeting:");
+    assert_startup_message_hides_the_password("redis", &url, "redis://").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,49 +108,12 @@ async fn old_server_ends_the_start_with_both_versions() {
     let url = server_of_version("6.0.16").await;
     assert_refused(&run(&url).await, 1, &["redis 6.0.16", "Redis 6.2"]);
     // The other replies of this server suffice for a start.
-    let demo = Demo::start(&[
-        "--store",
-        "redis",
-        "--workers",
-        "1",
-        "--store-url",
-        &server_of_version("6.2.0").await,
-    ])
-    .await;
+    let demo = start("redis", &server_of_version("6.2.0").await).await;
     let _ = demo.browser().get("/readyz").await.expect(200);
 }
 
-on_own_setup!(
+on_own_setups!(
+    demo_starts_while_its_servers_are_down_and_serves_later;
     redis = Setup::own_redis(Durability::None),
-    demo_starts_while_its_servers_are_down_and_serves_later
-);
-on_own_setup!(
     redis_cluster = Setup::own_redis_cluster(Durability::None),
-    demo_starts_while_its_servers_are_down_and_serves_later
 );
-
-pub(crate) async fn demo_starts_while_its_servers_are_down_and_serves_later(setup: &mut Setup) {
-    setup.service().stop().await;
-    let demo = setup.start_with(&["--deadline", "500ms"]).await;
-    wait::until_true("a warning", PATIENCE, || {
-        demo.output().contains("sessions cannot be reached yet")
-    })
-    .await;
-    let mut browser = demo.browser();
-    let _ = browser.get("/healthz").await.expect(200);
-    let _ = browser.get("/readyz").await.expect(503);
-    for request in [
-        Request::post("/login").json(r#"{"user":"bob"}"#),
-        Request::put("/session/n", "1"),
-        Request::get("/"),
-    ] {
-        assert!(browser.send(request).await.expect(503).set_cookie().is_none());
-    }
-    setup.service().restart().await;
-    demo.ready().await;
-    wait::until("a sign-in", PATIENCE, async || {
-        (browser.login("bob").await.status == 200).then_some(())
-    })
-    .await;
-    assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
-}

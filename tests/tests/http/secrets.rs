@@ -8,7 +8,7 @@ use base64::{
 };
 use session_core::SessionId;
 use tests::{
-    Browser, Demo, KEY, OTHER_KEY, Service, Setup, Stored,
+    Browser, Demo, KEY, OTHER_KEY, ServerContent, Service, Setup,
     client::{Request, send},
     cookie::{id_of, key_of, secret_of},
     service::{Durability, PASSWORD},
@@ -21,32 +21,17 @@ on_every_setup_and_a_set!(h25_output_at_every_level_contains_no_secret);
 mod outage {
     use super::*;
 
-    on_own_setup!(ipc = Setup::ipc_owner(), h25_output_during_an_outage_contains_no_secret);
-    on_own_setup!(
+    on_own_setups!(
+        h25_output_during_an_outage_contains_no_secret;
+        ipc = Setup::ipc_owner(),
         redis = Setup::own_redis(Durability::None),
-        h25_output_during_an_outage_contains_no_secret
-    );
-    on_own_setup!(
         redis_cluster = Setup::own_redis_cluster(Durability::None),
-        h25_output_during_an_outage_contains_no_secret
-    );
-    on_own_setup!(
         mongo = Setup::own_mongo(Durability::None),
-        h25_output_during_an_outage_contains_no_secret
-    );
-    on_own_setup!(
         mongo_set = Setup::own_mongo_set(Durability::Full),
-        h25_output_during_an_outage_contains_no_secret
-    );
-    on_own_setup!(
         postgres = Setup::own_postgres(Durability::Full),
-        h25_output_during_an_outage_contains_no_secret
-    );
-    on_own_setup!(
         mariadb = Setup::own_mariadb(Durability::Full),
-        h25_output_during_an_outage_contains_no_secret
+        sqlite = Setup::own_sqlite(),
     );
-    on_own_setup!(sqlite = Setup::own_sqlite(), h25_output_during_an_outage_contains_no_secret);
 }
 
 /// A secret value in a session.
@@ -226,13 +211,7 @@ async fn h25_output_during_an_outage_contains_no_secret(setup: &mut Setup) {
 mod stored {
     use super::*;
 
-    on_setup!(ipc = tests::Setup::ipc_owner(), s12_stored_data_opens_no_session);
-    on_setup!(redis, s12_stored_data_opens_no_session);
-    on_setup!(redis_cluster, s12_stored_data_opens_no_session);
-    on_setup!(mongo, s12_stored_data_opens_no_session);
-    on_setup!(postgres, s12_stored_data_opens_no_session);
-    on_setup!(mariadb, s12_stored_data_opens_no_session);
-    on_setup!(sqlite, s12_stored_data_opens_no_session);
+    on_every_shared_setup!(s12_stored_data_opens_no_session);
     on_setup!(mongo_set, s12_stored_data_opens_no_session);
 
     async fn s12_stored_data_opens_no_session(setup: &Setup) {
@@ -249,8 +228,8 @@ mod stored {
             }
             browsers.push(browser);
         }
-        let Stored { sessions: stored_keys, marks, bytes, others } =
-            setup.stored().await.expect("sessions outside the demo");
+        let ServerContent { sessions: stored_keys, marks, bytes, others } =
+            setup.server_content().await.expect("sessions outside the demo");
         assert_eq!(stored_keys.len(), browsers.len());
         for browser in &browsers {
             for (what, encoding) in encodings(browser.cookie()) {

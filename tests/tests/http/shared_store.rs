@@ -2,35 +2,9 @@
 
 use tests::{Browser, Demo, PATIENCE, Setup, process, wait};
 
-on_setup!(
-    redis,
+on_every_server!(
     servers_with_a_shared_store_share_sessions,
-    h18_sessions_survive_the_end_of_all_processes
-);
-on_setup!(
-    mongo,
-    servers_with_a_shared_store_share_sessions,
-    h18_sessions_survive_the_end_of_all_processes
-);
-on_setup!(
-    postgres,
-    servers_with_a_shared_store_share_sessions,
-    h18_sessions_survive_the_end_of_all_processes
-);
-on_setup!(
-    mariadb,
-    servers_with_a_shared_store_share_sessions,
-    h18_sessions_survive_the_end_of_all_processes
-);
-on_setup!(
-    sqlite,
-    servers_with_a_shared_store_share_sessions,
-    h18_sessions_survive_the_end_of_all_processes
-);
-on_setup!(
-    redis_cluster,
-    servers_with_a_shared_store_share_sessions,
-    h18_sessions_survive_the_end_of_all_processes
+    h18_sessions_survive_the_end_of_all_processes,
 );
 
 /// Requests to one server. Each uses its own connection, so that every worker answers some.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tests::{
     Browser, Demo, Page, Setup,
-    client::{Request, Response},
+    client::{Connection, Request, Response},
 };
 
 on_every_setup_and_a_set!(
@@ -20,6 +20,12 @@ on_every_setup_and_a_set!(
     h15_request_after_a_sign_in_finds_the_user,
 );
 
+/// The page that the browser receives over this connection.
+async fn page_from(worker: &mut Connection, browser: &Browser) -> Page {
+    let request = browser.dress(Request::get("/session"));
+    worker.send(&request).await.expect("an answer").expect(200).json()
+}
+
 async fn h10_sign_in_replaces_the_id_on_every_worker(setup: &Setup) {
     let demo = setup.start().await;
     let mut browser = demo.browser();
@@ -27,30 +33,15 @@ async fn h10_sign_in_replaces_the_id_on_every_worker(setup: &Setup) {
     let before = browser.clone();
     let mut workers = demo.connections(setup.workers).await;
     for worker in &mut workers {
-        let page: Page = worker
-            .send(&before.dress(Request::get("/session")))
-            .await
-            .expect("an answer")
-            .expect(200)
-            .json();
+        let page = page_from(worker, &before).await;
         assert!(!page.is_anonymous(), "every worker finds the session before the sign-in");
     }
     let _ = browser.login("bob").await.expect(200);
     assert_ne!(before.cookie(), browser.cookie());
     for worker in &mut workers {
-        let old: Page = worker
-            .send(&before.dress(Request::get("/session")))
-            .await
-            .expect("an answer")
-            .expect(200)
-            .json();
+        let old = page_from(worker, &before).await;
         assert!(old.is_anonymous(), "the old id is invalid");
-        let new: Page = worker
-            .send(&browser.dress(Request::get("/session")))
-            .await
-            .expect("an answer")
-            .expect(200)
-            .json();
+        let new = page_from(worker, &browser).await;
         assert_eq!(new.principal.as_deref(), Some("bob"));
         assert_eq!(new.value("basket"), Some(&serde_json::json!(["tea"])));
     }
@@ -85,12 +76,7 @@ async fn h11_renewal_without_grace_ends_the_old_id_at_once(setup: &Setup) {
     let before = browser.clone();
     let _ = browser.post("/renew").await.expect(204);
     for worker in &mut demo.connections(setup.workers).await {
-        let old: Page = worker
-            .send(&before.dress(Request::get("/session")))
-            .await
-            .expect("an answer")
-            .expect(200)
-            .json();
+        let old = page_from(worker, &before).await;
         assert!(old.is_anonymous(), "the old id is invalid on every worker");
     }
     assert_eq!(browser.page().await.principal.as_deref(), Some("bob"));
@@ -183,7 +169,7 @@ async fn h13_slow_write_does_not_restore_a_signed_out_session(setup: &Setup) {
     for _ in 0..2 {
         let browsers = sessions(&demo, |n| format!("user{n}"), TRIES / 2).await;
         let ended = browsers.clone();
-        end_while_slow(browsers, Duration::from_secs(2), async || {
+        end_while_slow(browsers, Duration::from_secs(4), async || {
             let logouts = ended
                 .into_iter()
                 .map(|mut browser| async move { browser.post("/logout").await.status });

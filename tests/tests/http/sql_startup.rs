@@ -2,14 +2,14 @@
 //! names the input and the remedy, without a password.
 
 use tests::{
-    Demo, Ended, PATIENCE, Setup,
+    Ended, Setup,
     service::{AnySql, Durability, PASSWORD},
-    wait,
 };
 
-use crate::redis_startup::{
-    Mistake, SECRET, assert_refused, demo_starts_while_its_servers_are_down_and_serves_later,
-    run_with,
+use crate::startup::{
+    Mistake, SECRET, assert_refused, assert_settings_hide_the_password,
+    assert_startup_message_hides_the_password, assert_wrong_urls_are_refused,
+    demo_starts_while_its_servers_are_down_and_serves_later, run_with, start,
 };
 
 const MISTAKES: &[Mistake] = &[
@@ -69,64 +69,33 @@ async fn run(url: &str) -> Ended {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_urls_are_named_with_the_allowed_values() {
-    for (url, words) in MISTAKES {
-        assert_refused(&run(url).await, 2, words);
-    }
-    for url in UNENCODED {
-        assert_refused(&run(url).await, 2, &["DEMO_STORE_URL", "percent-encoded"]);
-    }
-    // Without --store the demo would keep the sessions itself.
-    let ended = Demo::run(&["--store-url", "postgres://app:hunter2@host"], &[]).await;
-    assert_refused(&ended, 2, &["--store-url", "--store sql"]);
-    println!(
-        "usage: {} wrong URLs, each ends with 2 and names the remedy",
-        MISTAKES.len() + UNENCODED.len() + 1
-    );
+    assert_wrong_urls_are_refused(
+        "sql",
+        MISTAKES,
+        UNENCODED,
+        &["DEMO_STORE_URL", "percent-encoded"],
+        "postgres://app:hunter2@host",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c45_settings_and_startup_message_show_no_password() {
-    for url in [
+    let urls = [
         "postgres://app:hunter2@host:7000/shop?sslmode=require",
         "postgresql://app:hunter2@host/shop",
         "mysql://app:hunter2@host/shop?ssl-ca=/a.pem",
         "mariadb://app:hunt%40er2hunter2@host/shop",
-    ] {
-        let shown = Demo::run(&["--print-config", "--store", "sql", "--store-url", url], &[]).await;
-        assert!(shown.status.success(), "{}", shown.stderr);
-        assert!(shown.stdout.contains("***") && !shown.stdout.contains(SECRET), "{}", shown.stdout);
-        assert!(
-            shown.stdout.contains(
-                url.rsplit('@').next().and_then(|rest| rest.split('?').next()).expect("a host")
-            ),
-            "{}",
-            shown.stdout
-        );
-    }
+    ];
+    assert_settings_hide_the_password("sql", &urls).await;
     for (sql, begin) in [
         (AnySql::postgres().await, "postgres://"),
         (AnySql::mariadb().await, "mysql://"),
         (AnySql::sqlite().await, "sqlite:"),
     ] {
         let Some(sql) = sql else { continue };
-        let demo = Demo::start(&[
-            "--store",
-            "sql",
-            "--workers",
-            "1",
-            "--store-url",
-            &sql.url("table=greeting"),
-        ])
-        .await;
-        wait::until_true("the whole startup message", PATIENCE, || {
-            demo.output().contains("/login")
-        })
-        .await;
-        let output = demo.output();
-        assert!(
-            output.contains(&format!("  store    {begin}")) && !output.contains(PASSWORD),
-            "{output}"
-        );
+        let url = sql.url("table=greeting");
+        assert_startup_message_hides_the_password("sql", &url, begin).await;
     }
 }
 
@@ -195,7 +164,7 @@ async fn foreign_table_ends_the_start_with_its_name() {
             &["\"visits\"", "does not belong to this crate", "the setting table"],
         );
         let other = sql.url("table=carts");
-        let demo = Demo::start(&["--store", "sql", "--workers", "1", "--store-url", &other]).await;
+        let demo = start("sql", &other).await;
         assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"));
     }
 }
@@ -219,15 +188,12 @@ async fn unreadable_file_ends_the_start_with_its_path() {
         assert_refused(&run(&url).await, 1, &words);
     }
     let url = format!("sqlite:{path}/sessions.db");
-    let demo = Demo::start(&["--store", "sql", "--workers", "1", "--store-url", &url]).await;
+    let demo = start("sql", &url).await;
     assert_eq!(demo.signed_in("bob").await.page().await.principal.as_deref(), Some("bob"));
 }
 
-on_own_setup!(
+on_own_setups!(
+    demo_starts_while_its_servers_are_down_and_serves_later;
     postgres = Setup::own_postgres(Durability::Full),
-    demo_starts_while_its_servers_are_down_and_serves_later
-);
-on_own_setup!(
     mariadb = Setup::own_mariadb(Durability::Full),
-    demo_starts_while_its_servers_are_down_and_serves_later
 );

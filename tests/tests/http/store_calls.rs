@@ -27,7 +27,7 @@ async fn h01_sessionless_route_makes_no_store_call(setup: &Setup) {
 async fn h02_h03_h05_requests_make_the_minimum_of_store_calls(setup: &Setup) {
     let site = Counting::start(setup, &[]).await;
     // The records of a store outside the demo are counted. For other stores the calls must suffice.
-    let stored = async || setup.stored().await.map(|stored| stored.sessions.len());
+    let stored = async || setup.server_content().await.map(|stored| stored.sessions.len());
     let before = stored().await;
     let mut browser = site.demo.browser();
     for _ in 0..10 {

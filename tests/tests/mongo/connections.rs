@@ -8,7 +8,7 @@ use store_mongo::{Config, MongoStore};
 use tests::service::{AnyMongo, Mongo, MongoSet};
 use tokio::{runtime, time::timeout};
 
-use crate::session::{Session, connect, is_done, name};
+use crate::session::{PATIENT, Session, connect, is_done, loaded, name, with};
 
 /// The texts of an error and all its sources.
 fn chain(error: &StoreError) -> String {
@@ -35,12 +35,7 @@ async fn c01_writes_are_visible_at_once_for_every_write_concern() {
                 "{concern}: a new session is visible"
             );
             assert!(is_done(&writer.commit(&session.key, session.add("n", 1)).await), "{concern}");
-            let record = reader
-                .load(&session.key)
-                .await
-                .expect("the store responds")
-                .expect("the session is alive")
-                .into_record();
+            let record = loaded(&reader, &session.key).await;
             assert_eq!(record.version, 2, "{concern}: a change is visible");
         }
     }
@@ -49,7 +44,7 @@ async fn c01_writes_are_visible_at_once_for_every_write_concern() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn direct_connection_to_a_set_member_is_rejected() {
     let Some(set) = MongoSet::start().await else { return };
-    let port = or_skip!(set.primary().await);
+    let port = ours!(set.primary().await);
     let url = format!("mongodb://127.0.0.1:{port}/direct?directConnection=true");
     let error = MongoStore::connect(&Config::new(&url).expect("a valid URL"))
         .await
@@ -72,7 +67,7 @@ async fn c45_later_errors_do_not_quote_an_unacknowledged_document() {
     let store = connect(&format!("{}&deadline_ms=400", set.url())).await;
     let session = Session::new();
     let _ = store.create(&session.key, session.record()).await.expect("the store responds");
-    let port = or_skip!(set.primary().await);
+    let port = ours!(set.primary().await);
     let fails = doc! {
         "configureFailPoint": "failCommand",
         "mode": { "times": 4 },
@@ -151,13 +146,13 @@ async fn c26_slow_response_is_judged_by_its_arrival_time() {
         .expect("the store responds");
     assert!(store.load(&session.key).await.expect("the store responds").is_some());
     // The store has cached the server's time and does not ask for it.
-    or_skip!(mongo.freeze().await);
+    ours!(mongo.freeze().await);
     let slow = tokio::spawn({
         let (store, key) = (store.clone(), session.key.clone());
         async move { store.load(&key).await }
     });
     tokio::time::sleep(Duration::from_millis(700)).await;
-    or_skip!(mongo.thaw().await);
+    ours!(mongo.thaw().await);
     assert_eq!(
         slow.await.expect("the task does not panic").expect("the store responds"),
         None,
@@ -168,7 +163,7 @@ async fn c26_slow_response_is_judged_by_its_arrival_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c09_10000_values_are_removed_atomically() {
     let Some(mongo) = Mongo::start().await else { return };
-    let store = connect(&mongo.url()).await;
+    let store = connect(&with(&mongo.url(), PATIENT)).await;
     let session = Session::new();
     let many = |count: usize| (0..count).map(|number| name(&format!("n{number}")));
     let data = many(5_000).map(|name| (name, Json::integer(1))).collect();
@@ -180,12 +175,7 @@ async fn c09_10000_values_are_removed_atomically() {
     }
     let outcome = store.commit(&session.key, commit).await;
     assert!(is_done(&outcome), "{outcome:?}");
-    let record = store
-        .load(&session.key)
-        .await
-        .expect("the store responds")
-        .expect("the session is alive")
-        .into_record();
+    let record = loaded(&store, &session.key).await;
     assert_eq!(
         record.data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(),
         [("kept", "7")]
@@ -194,14 +184,5 @@ async fn c09_10000_values_are_removed_atomically() {
     let few =
         session.commit().change(name("kept"), Change::Remove).change(name("x$.%"), Change::Remove);
     assert!(is_done(&store.commit(&session.key, few).await));
-    assert!(
-        store
-            .load(&session.key)
-            .await
-            .expect("the store responds")
-            .expect("the session is alive")
-            .into_record()
-            .data
-            .is_empty()
-    );
+    assert!(loaded(&store, &session.key).await.data.is_empty());
 }

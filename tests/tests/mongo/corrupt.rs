@@ -150,6 +150,16 @@ impl Fixture {
             .expect("the server responds")
     }
 
+    /// Checks that a delete ends the session.
+    async fn assert_deletable(&self, session: &Session, what: &str) {
+        let deleted = self.store.delete(&session.key, Claim::Any).await;
+        assert_eq!(
+            deleted.expect("the store responds"),
+            Deleted::Ended,
+            "{what}: the session can be deleted"
+        );
+    }
+
     async fn bytes(&self, session: &Session) -> Option<Vec<u8>> {
         self.raw(session)
             .await
@@ -321,11 +331,7 @@ async fn c39_invalid_values_are_reported_by_calls_that_read_them() {
         );
         assert!(fixture.bytes(&session).await == before, "{what}: the document is unchanged");
         assert!(fixture.scanned().await.is_empty(), "{what}: a scan");
-        assert_eq!(
-            fixture.store.delete(&session.key, Claim::Any).await.expect("the store responds"),
-            Deleted::Ended,
-            "{what}: the session can be deleted"
-        );
+        fixture.assert_deletable(&session, what).await;
     }
 }
 
@@ -475,11 +481,7 @@ async fn c39_commit_reports_an_invalid_size() {
             assert!(is_corrupt(&committed), "{what}: {committed:?}");
         }
         assert!(fixture.bytes(&session).await == before, "{what}: the document is unchanged");
-        assert_eq!(
-            fixture.store.delete(&session.key, Claim::Any).await.expect("the store responds"),
-            Deleted::Ended,
-            "{what}: the session can be deleted"
-        );
+        fixture.assert_deletable(&session, what).await;
     }
 }
 
@@ -500,11 +502,7 @@ async fn c39_invalid_attributes_are_reported_by_every_call() {
             Some(text),
             "the attributes are unchanged"
         );
-        assert_eq!(
-            fixture.store.delete(&session.key, Claim::Any).await.expect("the store responds"),
-            Deleted::Ended,
-            "{text}: the session can be deleted"
-        );
+        fixture.assert_deletable(&session, text).await;
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use mongodb::bson::{Bson, Document, doc};
 use session_core::{
     Change, Claim, Commit, Created, Cursor, Data, Deleted, Json, MemoryStore, Name, NewRecord,
-    Outcome, PrincipalChange, Record, Rejection, SecretHash, SessionStore, StoreError, StoreKey,
+    Outcome, PrincipalChange, Rejection, SecretHash, SessionStore, StoreError, StoreKey,
 };
 use store_mongo::{Config, MongoStore};
 use tests::{
@@ -17,7 +17,7 @@ use tests::{
 
 use crate::{
     monitor::Monitor,
-    session::{LONG, PATIENT, Session, connect, is_done, name, principal, with},
+    session::{LONG, PATIENT, Session, connect, is_done, loaded, name, principal, with},
 };
 
 /// Keeps expired documents until the test deletes them.
@@ -29,10 +29,6 @@ fn json(text: &str) -> Json {
 
 fn data(values: impl IntoIterator<Item = (String, String)>) -> Data {
     values.into_iter().map(|(field, value)| (name(&field), json(&value))).collect()
-}
-
-async fn loaded(store: &MongoStore, key: &StoreKey) -> Record {
-    store.load(key).await.expect("the store responds").expect("the session is alive").into_record()
 }
 
 /// A runtime with one thread, like that of a web server's worker.
@@ -333,15 +329,7 @@ async fn c12_sums_equal_those_of_the_memory_store() {
                 .change(name("a"), Change::Set(json("1")));
             let [here, there] = both(&mongo, &memory, &key, commit).await;
             assert_eq!(here, there, "{text:?} and {by}");
-            let (here, there) = (
-                loaded(&mongo, &key).await,
-                memory
-                    .load(&key)
-                    .await
-                    .expect("the store responds")
-                    .expect("the session exists")
-                    .into_record(),
-            );
+            let (here, there) = (loaded(&mongo, &key).await, loaded(&memory, &key).await);
             assert_eq!((here.data, here.version), (there.data, there.version), "{text:?} and {by}");
         }
     }
@@ -370,15 +358,7 @@ async fn c10_one_commit_clears_adds_sets_and_removes() {
         }
         let [here, there] = both(&mongo, &memory, &key, commit.clone()).await;
         assert_eq!(here, there, "{commit:?}");
-        let (here, there) = (
-            loaded(&mongo, &key).await,
-            memory
-                .load(&key)
-                .await
-                .expect("the store responds")
-                .expect("the session exists")
-                .into_record(),
-        );
+        let (here, there) = (loaded(&mongo, &key).await, loaded(&memory, &key).await);
         assert_eq!(
             (here.data.bytes(), here.data, here.version),
             (there.data.bytes(), there.data, there.version),

@@ -83,6 +83,15 @@ async fn plans(monitor: &Monitor, sent: &[&str]) -> Vec<Plan> {
     plans
 }
 
+/// A server that does not purge by itself, with sessions, and a monitored store.
+async fn filled() -> Option<(AnyMongo, Monitor, MongoStore)> {
+    let server = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await?;
+    let monitor = Monitor::of(&server).await;
+    fill(&connect(&server.url(PATIENT)).await).await;
+    let store = monitor.store().await;
+    Some((server, monitor, store))
+}
+
 async fn fill(store: &MongoStore) {
     let record = |session: Session, ttl, user: &str| {
         (session.key, NewRecord::new(session.secret, ttl).principal(principal(user)))
@@ -98,13 +107,7 @@ async fn fill(store: &MongoStore) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_uses_its_index_and_reads_only_its_documents() {
-    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await
-    else {
-        return;
-    };
-    let monitor = Monitor::of(&server).await;
-    fill(&connect(&server.url(PATIENT)).await).await;
-    let store = monitor.store().await;
+    let Some((server, monitor, store)) = filled().await else { return };
     let session = Session::signed_in(&connect(&server.url(PATIENT)).await, "dave").await;
 
     assert!(store.load(&session.key).await.expect("the store responds").is_some());
@@ -181,13 +184,7 @@ async fn every_call_uses_its_index_and_reads_only_its_documents() {
 /// The purge finds expired documents by the index and does not scan the collection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c31_purge_reads_only_expired_documents() {
-    let Some(server) = AnyMongo::server_with(&["--setParameter", "ttlMonitorEnabled=false"]).await
-    else {
-        return;
-    };
-    let monitor = Monitor::of(&server).await;
-    fill(&connect(&server.url(PATIENT)).await).await;
-    let store = monitor.store().await;
+    let Some((server, monitor, store)) = filled().await else { return };
     // One more than exist, so that the server also has to detect the end.
     let purged = store.delete_expired(EXPIRED + 1).await.expect("delete_expired succeeds");
     assert_eq!(purged, u64::try_from(EXPIRED).expect("the number fits"));

@@ -114,19 +114,19 @@ async fn lose_the_primary(set: &mut MongoSet, fault: Fault) -> Result<(), Extern
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h18_step_down_loses_no_acknowledged_write() {
     let Some(mut set) = MongoSet::start().await else { return };
-    or_skip!(lose_the_primary(&mut set, Fault::SteppedDown).await);
+    ours!(lose_the_primary(&mut set, Fault::SteppedDown).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h18_killed_primary_loses_no_acknowledged_write() {
     let Some(mut set) = MongoSet::start().await else { return };
-    or_skip!(lose_the_primary(&mut set, Fault::Killed).await);
+    ours!(lose_the_primary(&mut set, Fault::Killed).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h21_frozen_primary_loses_no_acknowledged_write() {
     let Some(mut set) = MongoSet::start().await else { return };
-    or_skip!(lose_the_primary(&mut set, Fault::Frozen).await);
+    ours!(lose_the_primary(&mut set, Fault::Frozen).await);
 }
 
 /// Number of linearizable reads that a member has served.
@@ -146,7 +146,7 @@ async fn h18_first_read_after_an_election_is_linearizable() {
     let Some(set) = MongoSet::start().await else { return };
     let store = connect(&with(&set.url(), PATIENT)).await;
     let session = Session::signed_in(&store, "bob").await;
-    let first = or_skip!(set.primary().await);
+    let first = ours!(set.primary().await);
     let read = async || {
         wait::until("a read to succeed", PATIENCE, async || {
             store.load(&session.key).await.ok().flatten()
@@ -163,7 +163,7 @@ async fn h18_first_read_after_an_election_is_linearizable() {
     read().await;
     assert_eq!(linearizable_reads(&set, first).await, known, "one linearizable read is enough");
 
-    let _ = or_skip!(set.step_down().await);
+    let _ = ours!(set.step_down().await);
     let second = wait::until("another primary", PATIENCE, async || {
         set.primary().await.ok().filter(|port| *port != first)
     })
@@ -187,17 +187,16 @@ async fn h18_configured_read_concern_disables_linearizable_reads() {
         .await
         .expect("the replica set responds")
         .expect("the session exists");
-    assert_eq!(linearizable_reads(&set, or_skip!(set.primary().await)).await, 0);
+    assert_eq!(linearizable_reads(&set, ours!(set.primary().await)).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h18_extended_session_stays_alive_while_the_majority_is_slow() {
     let Some(set) = MongoSet::start().await else { return };
     let store = connect(&with(&set.url(), PATIENT)).await;
-    let primary = or_skip!(set.primary().await);
+    let primary = ours!(set.primary().await);
     set.outlive_followers(primary).await;
-    let others: Vec<_> =
-        or_skip!(set.ports()).into_iter().filter(|port| *port != primary).collect();
+    let others: Vec<_> = ours!(set.ports()).into_iter().filter(|port| *port != primary).collect();
     let session = Session::new();
     // The first read after an election is linearizable anyway, so it comes before the test.
     let confirmed = async || {
@@ -211,7 +210,7 @@ async fn h18_extended_session_stays_alive_while_the_majority_is_slow() {
         .await
         .expect("the session is created");
     for other in &others {
-        or_skip!(set.freeze(*other).await);
+        ours!(set.freeze(*other).await);
     }
     let extending = tokio::spawn({
         let (store, session) = (store.clone(), session.clone());
@@ -226,10 +225,10 @@ async fn h18_extended_session_stays_alive_while_the_majority_is_slow() {
     tokio::time::sleep(SHORT).await;
     let answered = read.is_finished();
     for other in &others {
-        or_skip!(set.thaw(*other).await);
+        ours!(set.thaw(*other).await);
     }
     assert_eq!(
-        or_skip!(set.primary().await),
+        ours!(set.primary().await),
         primary,
         "an election would make the read linearizable anyway, and the test would prove nothing"
     );

@@ -24,6 +24,15 @@ async fn sessions(server: &AnyMongo) -> Collection<Document> {
     database(server).await.collection("sessions")
 }
 
+/// A server, its collection, a store, and a session of bob in it.
+async fn with_a_session() -> Option<(AnyMongo, Collection<Document>, MongoStore, Session)> {
+    let server = AnyMongo::server().await?;
+    let sessions = sessions(&server).await;
+    let store = connect(&server.url(PATIENT)).await;
+    let session = Session::signed_in(&store, "bob").await;
+    Some((server, sessions, store, session))
+}
+
 async fn names(sessions: &Collection<Document>) -> BTreeSet<String> {
     sessions.list_index_names().await.unwrap_or_default().into_iter().collect()
 }
@@ -106,10 +115,7 @@ async fn concurrent_connects_create_each_index() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_collection_is_recreated_with_its_indexes() {
-    let Some(server) = AnyMongo::server().await else { return };
-    let sessions = sessions(&server).await;
-    let store = connect(&server.url(PATIENT)).await;
-    let session = Session::signed_in(&store, "bob").await;
+    let Some((_server, sessions, store, session)) = with_a_session().await else { return };
     sessions.drop().await.expect("the server responds");
     assert!(store.load(&session.key).await.expect("the store responds").is_none());
     assert_eq!(
@@ -139,10 +145,7 @@ async fn dropped_collection_is_recreated_with_its_indexes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_indexes_are_recreated_by_the_next_call() {
-    let Some(server) = AnyMongo::server().await else { return };
-    let sessions = sessions(&server).await;
-    let store = connect(&server.url(PATIENT)).await;
-    let _ = Session::signed_in(&store, "bob").await;
+    let Some((_server, sessions, store, _)) = with_a_session().await else { return };
     for call in 0..3 {
         sessions.drop_indexes().await.expect("the server responds");
         match call {

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use session_core::{Claim, Json, Outcome, SessionStore, StoreError, StoreKey};
 use store_mongo::MongoStore;
-use tests::{PATIENCE, wait};
+use tests::{PATIENCE, session::assert_sum, wait};
 use tokio::task::JoinHandle;
 
 use crate::session::{Session, principal};
@@ -143,18 +143,7 @@ impl Load {
                     .expect("the session still exists")
                     .into_record();
                 let sum = record.data.get("n").and_then(Json::as_integer).unwrap_or(0);
-                assert!(
-                    sum >= log.added,
-                    "{} adds were acknowledged and {} of them are lost",
-                    log.added,
-                    log.added - sum
-                );
-                assert!(
-                    sum <= log.added + log.uncertain,
-                    "{} adds acknowledged, {} uncertain, {sum} applied",
-                    log.added,
-                    log.uncertain
-                );
+                assert_sum(sum, log.added, log.uncertain);
                 assert!(
                     sum >= log.last,
                     "the acknowledged sum {} is greater than the stored {sum}",

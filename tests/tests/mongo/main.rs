@@ -2,16 +2,9 @@
 #![expect(clippy::expect_used, reason = "a test fails with the step that did not succeed")]
 #![expect(clippy::print_stderr, reason = "measured values, for --nocapture")]
 
-/// Unwraps the result of an action on a server. If the environment names an external server, prints
-/// the reason and returns from the test, because tests do not stop or freeze external servers.
-macro_rules! or_skip {
-    ($action:expr) => {
-        match $action {
-            Ok(value) => value,
-            Err(external) => return eprintln!("{external}"),
-        }
-    };
-}
+#[macro_use]
+#[path = "../external/mod.rs"]
+mod external;
 
 mod conformance;
 mod connections;
@@ -26,5 +19,7 @@ mod monitor;
 mod retries;
 mod rig;
 mod round_trips;
+#[path = "../server_fixture/mod.rs"]
+mod server_fixture;
 mod session;
 mod unresponsive;

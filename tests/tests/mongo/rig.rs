@@ -11,7 +11,7 @@ use mongodb::{
     options::WriteConcern,
 };
 use tests::{
-    PATIENCE,
+    PATIENCE, sent_before_panic,
     service::{AnyMongo, Durability, Mongo, MongoSet, PASSWORD},
     wait,
 };
@@ -53,9 +53,9 @@ async fn restarted_server_keeps_address_and_data() {
         .write_concern(journaled())
         .await;
     kept.expect("the server responds");
-    or_skip!(mongo.stop().await);
+    ours!(mongo.stop().await);
     mongo.command(doc! { "ping": 1 }).await.expect_err("a stopped server does not respond");
-    or_skip!(mongo.start_again().await);
+    ours!(mongo.start_again().await);
     assert_eq!(mongo.url(), url);
     let found = things(&mongo.client().await, mongo.database())
         .count_documents(doc! {})
@@ -63,9 +63,9 @@ async fn restarted_server_keeps_address_and_data() {
         .expect("the server responds");
     assert_eq!(found, 1);
     // Both calls succeed if there is nothing to do.
-    or_skip!(mongo.start_again().await);
-    or_skip!(mongo.stop().await);
-    or_skip!(mongo.stop().await);
+    ours!(mongo.start_again().await);
+    ours!(mongo.stop().await);
+    ours!(mongo.stop().await);
 }
 
 #[tokio::test]
@@ -73,11 +73,11 @@ async fn frozen_server_hangs_until_thawed() {
     let Some(mongo) = Mongo::start().await else { return };
     let things = things(&mongo.client().await, mongo.database());
     things.insert_one(doc! {}).await.expect("the server responds");
-    or_skip!(mongo.freeze().await);
+    ours!(mongo.freeze().await);
     timeout(FREEZE_CHECK, things.insert_one(doc! {}))
         .await
         .expect_err("a frozen server does not respond");
-    or_skip!(mongo.thaw().await);
+    ours!(mongo.thaw().await);
     things.insert_one(doc! {}).await.expect("the server responds");
 }
 
@@ -103,7 +103,7 @@ async fn server_starts_with_the_given_flags() {
 #[tokio::test]
 async fn user_can_write_only_its_own_database() {
     let Some(mongo) = Mongo::start_with(&["--auth"]).await else { return };
-    let port = or_skip!(mongo.port());
+    let port = ours!(mongo.port());
     assert_eq!(
         mongo.url(),
         format!("mongodb://app:{PASSWORD}@127.0.0.1:{port}/{}", mongo.database())
@@ -127,7 +127,7 @@ async fn user_can_write_only_its_own_database() {
         .insert_one(doc! {})
         .await
         .expect("the administrator may write every database");
-    assert!(!or_skip!(mongo.output()).contains(PASSWORD));
+    assert!(!ours!(mongo.output()).contains(PASSWORD));
 }
 
 #[tokio::test]
@@ -155,8 +155,8 @@ async fn check_restart(mongo: &mut AnyMongo, remaining: usize) {
         .await;
     written.expect("the server responds");
     assert_eq!(mongo.dump().await, [doc! { "_id": 1 }]);
-    or_skip!(mongo.stop().await);
-    or_skip!(mongo.start_again().await);
+    ours!(mongo.stop().await);
+    ours!(mongo.start_again().await);
     assert_eq!(mongo.dump().await.len(), remaining);
     things(&client, mongo.database())
         .insert_one(doc! { "_id": 2 })
@@ -167,7 +167,7 @@ async fn check_restart(mongo: &mut AnyMongo, remaining: usize) {
 #[tokio::test]
 async fn dropped_server_stops_listening() {
     let Some(mongo) = Mongo::start().await else { return };
-    let port = or_skip!(mongo.port());
+    let port = ours!(mongo.port());
     drop(mongo);
     TcpStream::connect(("127.0.0.1", port)).expect_err("the server has stopped listening");
 }
@@ -175,23 +175,12 @@ async fn dropped_server_stops_listening() {
 /// The rig also stops the servers of a test that fails.
 #[test]
 fn replica_set_stops_after_a_panic() {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let test = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("the runtime is built");
-        runtime.block_on(async {
-            let Some(set) = MongoSet::start().await else { return };
-            sender.send(or_skip!(set.ports())).expect("the test receives the ports");
-            panic!("the test fails");
-        });
+    let ports = sent_before_panic(|sender| async move {
+        let Some(set) = MongoSet::start().await else { return };
+        sender.send(ours!(set.ports())).expect("the test receives the ports");
+        panic!("the test fails");
     });
-    let ended = test.join();
-    // A skipped test sends nothing and ends without a panic.
-    let Ok(ports) = receiver.recv() else { return ended.expect("a server is available") };
-    ended.expect_err("the test panics");
+    let Some(ports) = ports else { return };
     for port in ports {
         TcpStream::connect(("127.0.0.1", port)).expect_err("the server has stopped listening");
     }
@@ -202,32 +191,32 @@ async fn replica_set_recovers_from_a_killed_primary() {
     let Some(mut set) = MongoSet::start().await else { return };
     let things = things(&set.client().await, set.database());
     things.insert_one(doc! {}).await.expect("the primary responds");
-    let killed = or_skip!(set.kill_primary().await);
+    let killed = ours!(set.kill_primary().await);
     let after = elected(&set, killed).await;
     things.insert_one(doc! {}).await.expect("the new primary responds");
-    or_skip!(set.start_again(killed).await);
+    ours!(set.start_again(killed).await);
     set.complete().await;
-    assert_eq!(or_skip!(set.primary().await), after, "a restarted member is a secondary");
+    assert_eq!(ours!(set.primary().await), after, "a restarted member is a secondary");
 }
 
 #[tokio::test]
 async fn replica_set_recovers_from_a_frozen_primary() {
     let Some(set) = MongoSet::start().await else { return };
-    let frozen = or_skip!(set.freeze_primary().await);
+    let frozen = ours!(set.freeze_primary().await);
     let after = elected(&set, frozen).await;
     things(&set.client().await, set.database())
         .insert_one(doc! {})
         .await
         .expect("the new primary responds");
-    or_skip!(set.thaw(frozen).await);
+    ours!(set.thaw(frozen).await);
     set.complete().await;
-    assert_eq!(or_skip!(set.primary().await), after, "a thawed member is a secondary");
+    assert_eq!(ours!(set.primary().await), after, "a thawed member is a secondary");
 }
 
 #[tokio::test]
 async fn replica_set_elects_a_primary_after_a_step_down() {
     let Some(set) = MongoSet::start().await else { return };
-    let former = or_skip!(set.step_down().await);
+    let former = ours!(set.step_down().await);
     elected(&set, former).await;
     set.complete().await;
     let hello = set.command(former, doc! { "hello": 1 }).await.expect("the member runs");
@@ -239,18 +228,18 @@ async fn replica_set_can_stop_and_freeze_as_a_whole() {
     let Some(mut set) = MongoSet::start().await else { return };
     let things = things(&set.client().await, set.database());
     things.insert_one(doc! { "_id": 1 }).await.expect("the primary responds");
-    or_skip!(set.freeze_all().await);
+    ours!(set.freeze_all().await);
     timeout(FREEZE_CHECK, things.insert_one(doc! { "_id": 2 }))
         .await
         .expect_err("a frozen replica set does not respond");
-    or_skip!(set.thaw_all().await);
+    ours!(set.thaw_all().await);
     set.complete().await;
-    or_skip!(set.stop_all().await);
+    ours!(set.stop_all().await);
     let refused = timeout(PATIENCE, things.insert_one(doc! { "_id": 3 }))
         .await
         .expect("a stopped replica set refuses connections at once");
     refused.expect_err("a stopped replica set refuses connections");
-    or_skip!(set.start_all().await);
+    ours!(set.start_all().await);
     things.insert_one(doc! { "_id": 4 }).await.expect("the primary responds");
     things
         .find_one(doc! { "_id": 1 })

@@ -1,18 +1,13 @@
 //! The round trips of requests and calls, counted by the driver that sends the commands.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use session_core::{
-    Claim, CookieChange, CookieDelivery, Created, Deleted, Guard, NewRecord, Outcome, Policy,
-    RecordedChanges, Rotation, Session, SessionContext, SessionDriver, SessionError, SessionId,
-    SessionStore,
-    cookie::{CookieCodec, CookieConfig, Key, SignedBy, VerifiedCookie, VerifiedCookies},
+    Claim, Created, Deleted, Guard, NewRecord, Outcome, Policy, Rotation, Session, SessionContext,
+    SessionError, SessionId, SessionStore, cookie::VerifiedCookies,
 };
 use store_mongo::MongoStore;
-use tests::{KEY, service::AnyMongo, session};
+use tests::{forged_cookies, run_request, service::AnyMongo, session, verified_cookies};
 
 use crate::{
     monitor::Monitor,
@@ -57,22 +52,10 @@ impl Fixture {
         handler: impl AsyncFnOnce(&Session) -> Result<(), SessionError>,
     ) -> Option<SessionId> {
         let _ = self.monitor.names();
-        let verified =
-            |id: &SessionId| VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current };
-        let cookies = cookie.map_or_else(VerifiedCookies::default, |id| verified(id).into());
-        let driver = SessionDriver::open(
-            Arc::clone(&self.context),
-            cookies,
-            CookieDelivery::Possible,
-            Instant::now(),
-        );
-        handler(driver.session()).await.expect("the handler succeeds");
-        driver.finish(RecordedChanges::Commit).await.expect("the store commits");
+        let context = Arc::clone(&self.context);
+        let issued = run_request(context, verified_cookies(cookie), handler).await;
         self.check(what, expected);
-        match driver.cookie() {
-            CookieChange::Issue { id, .. } => Some(id),
-            CookieChange::Keep | CookieChange::Remove => None,
-        }
+        issued
     }
 
     /// Checks the commands since the last check and adds a row to the table.
@@ -104,16 +87,8 @@ async fn requests_take_the_documented_round_trips() {
     fixture
         .request("no cookie, a read", &[], None, async |session| session.names().await.map(drop))
         .await;
-    let codec = CookieCodec::signed(
-        CookieConfig::development(),
-        &Key::parse(KEY).expect("the key is strong").into(),
-    )
-    .expect("the response sets a cookie");
-    let unsigned =
-        [b"id=2.".as_slice(), &id.to_text(), b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
-            .concat();
     assert_eq!(
-        codec.read([unsigned.as_slice()]),
+        forged_cookies(id),
         VerifiedCookies::default(),
         "the store does not look up an unverifiable cookie"
     );

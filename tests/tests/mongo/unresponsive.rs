@@ -20,6 +20,17 @@ async fn stored(store: &MongoStore) -> Session {
     Session::signed_in(store, "bob").await
 }
 
+/// Checks that both stores recover soon after this event.
+async fn recover(stores: [&MongoStore; 2], session: &Session, event: &str) {
+    let begun = Instant::now();
+    for store in stores {
+        wait::until("the store to recover", PATIENCE, async || store.load(&session.key).await.ok())
+            .await;
+    }
+    eprintln!("both stores recovered {:?} after {event}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
 /// Checks that every call ends within the deadline with a transient error, also many at once.
 async fn every_call_ends(store: &MongoStore, session: &Session, deadline: Duration) {
     let mut calls = JoinSet::new();
@@ -80,28 +91,16 @@ async fn c43_calls_end_in_time_while_the_server_hangs_or_is_down() {
     let unconnected =
         MongoStore::new(&Config::new(&with(&mongo.url(), "deadline_ms=300")).expect("a valid URL"))
             .expect("the settings are valid");
-    or_skip!(mongo.freeze().await);
+    ours!(mongo.freeze().await);
     every_call_ends(&store, &session, deadline).await;
     every_call_ends(&unconnected, &session, deadline).await;
-    or_skip!(mongo.thaw().await);
-    let thawed = Instant::now();
-    for store in [&store, &unconnected] {
-        wait::until("the store to recover", PATIENCE, async || store.load(&session.key).await.ok())
-            .await;
-    }
-    eprintln!("both stores recovered {:?} after the thaw", thawed.elapsed());
-    assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());
-    or_skip!(mongo.stop().await);
+    ours!(mongo.thaw().await);
+    recover([&store, &unconnected], &session, "the thaw").await;
+    ours!(mongo.stop().await);
     every_call_ends(&store, &session, deadline).await;
     every_call_ends(&unconnected, &session, deadline).await;
-    or_skip!(mongo.start_again().await);
-    let started = Instant::now();
-    for store in [&store, &unconnected] {
-        wait::until("the store to recover", PATIENCE, async || store.load(&session.key).await.ok())
-            .await;
-    }
-    eprintln!("both stores recovered {:?} after the restart", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    ours!(mongo.start_again().await);
+    recover([&store, &unconnected], &session, "the restart").await;
 }
 
 /// A listener that accepts connections and never responds.
@@ -177,10 +176,10 @@ async fn c43_64_callers_recover_soon_after_a_long_freeze() {
     };
     all_served(1).await;
     assert_eq!(failed.load(Relaxed), 0, "no call fails before the freeze");
-    or_skip!(mongo.freeze().await);
+    ours!(mongo.freeze().await);
     tokio::time::sleep(FREEZE).await;
     let during = failed.load(Relaxed);
-    or_skip!(mongo.thaw().await);
+    ours!(mongo.thaw().await);
     let thawed = Instant::now();
     all_served(5).await;
     let recovery = thawed.elapsed();

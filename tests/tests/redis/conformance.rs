@@ -1,197 +1,92 @@
 //! [`RedisStore`] passes the conformance suite on one server, through a trait object, and on a
 //! Cluster. The servers are stopped and frozen during the suite.
 
-use std::{sync::Arc, time::Duration};
-
 use async_trait::async_trait;
-use session_core::{
-    BoxError, Limits, SessionStore, StoreKey,
-    conformance::{Fixture, Purge, Supported},
-};
+use session_core::{BoxError, StoreKey, conformance::Purge};
 use store_redis::{Config, RedisStore};
-use tests::{
-    conformance::{deadline, takes_backend_down, warm_up},
-    service::{AnyRedis, Durability, ExternalServer, PASSWORD},
-};
-use tokio::{runtime::Handle, sync::RwLock};
+use tests::service::{AnyRedis, Durability};
 
-const NOT_OURS: &str = "the server is external, so the test must not stop it";
+use crate::server_fixture::{Product, ServerFixture, direct, through_arc_dyn};
 
-/// A store with its own prefix.
-struct RedisFixture {
-    server: RwLock<AnyRedis>,
-    url: String,
-    prefix: String,
-    deadline: Duration,
-    store: Arc<dyn SessionStore>,
-}
+type RedisFixture = ServerFixture<AnyRedis>;
 
-impl RedisFixture {
-    async fn server(check: &str, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
-        let server = if takes_backend_down(check) {
-            AnyRedis::own_server(Durability::None).await?
-        } else {
-            AnyRedis::server().await?
-        };
-        Some(Self::on(server, check, wrap).await)
-    }
-
-    async fn cluster(check: &str, wrap: fn(RedisStore) -> Arc<dyn SessionStore>) -> Option<Self> {
-        let server = if takes_backend_down(check) {
-            AnyRedis::own_cluster(Durability::None).await?
-        } else {
-            AnyRedis::cluster().await?
-        };
-        Some(Self::on(server, check, wrap).await)
-    }
-
-    async fn on(
-        server: AnyRedis,
-        check: &str,
-        wrap: fn(RedisStore) -> Arc<dyn SessionStore>,
-    ) -> Self {
-        let prefix = format!("conformance-{:016x}:", fastrand::u64(..));
-        let deadline = deadline(check);
-        let settings = format!("prefix={prefix}&deadline_ms={}", deadline.as_millis());
-        let url = server.url(&settings);
-        let store = RedisStore::connect(&Config::new(&url).expect("a URL"))
-            .await
-            .expect("a server to connect to");
-        warm_up(&store).await;
-        Self { server: RwLock::new(server), url, prefix, deadline, store: wrap(store) }
-    }
-
-    fn named(&self, key: &StoreKey) -> String {
-        format!("{}s}}{}", self.prefix, key.as_str())
-    }
-
-    async fn write_head(&self, key: &StoreKey, head: &str) -> Supported {
-        self.server.read().await.ask(&["HSET", &self.named(key), "", head]).await;
-        Supported::Done(())
-    }
-}
-
+/// A namespace is a prefix.
 #[async_trait]
-impl Fixture for RedisFixture {
-    fn store(&self) -> Arc<dyn SessionStore> {
-        Arc::clone(&self.store)
+impl Product for AnyRedis {
+    type Store = RedisStore;
+    type Config = Config;
+
+    const PURGE: Purge = Purge::ByItself;
+    const BULK: usize = 50_000;
+    const UNBOUNDED: &'static str =
+        "maxmemory limits the whole server, and it has no classes of sessions";
+
+    fn new_namespace() -> String {
+        format!("conformance-{:016x}:", fastrand::u64(..))
     }
 
-    async fn open(&self) -> Result<Arc<dyn SessionStore>, BoxError> {
-        Ok(Arc::new(RedisStore::connect(&Config::new(&self.url)?).await?))
+    fn namespace_settings(prefix: &str) -> String {
+        format!("prefix={prefix}")
     }
 
-    async fn open_namespace(&self, name: &str) -> Result<Arc<dyn SessionStore>, BoxError> {
-        let config = Config::new(&self.url)?.prefix(&format!("{}{name}", self.prefix));
-        Ok(Arc::new(RedisStore::connect(&config).await?))
+    fn config(url: &str) -> Result<Config, BoxError> {
+        Ok(Config::new(url)?)
     }
 
-    async fn bounded(&self) -> Supported<Arc<dyn SessionStore>> {
-        Supported::NotApplicable(
-            "maxmemory limits the whole server, and it has no classes of sessions",
-        )
+    fn config_in(config: Config, prefix: &str, name: &str) -> Config {
+        config.prefix(&format!("{prefix}{name}"))
     }
 
-    async fn advance(&self, by: Duration) {
-        tokio::time::sleep(by).await;
+    async fn connect(config: &Config) -> Result<RedisStore, BoxError> {
+        Ok(RedisStore::connect(config).await?)
     }
 
-    fn tolerance(&self) -> Duration {
-        Duration::from_secs(1)
+    async fn corrupt(&self, prefix: &str, key: &StoreKey) {
+        write_head(self, prefix, key, "no head of any version").await;
     }
 
-    fn deadline(&self) -> Duration {
-        self.deadline
+    async fn future_format(&self, prefix: &str, key: &StoreKey) {
+        write_head(self, prefix, key, &format!("\u{3}{}", "x".repeat(30))).await;
     }
 
-    fn limits(&self) -> Limits {
-        Limits::default()
+    async fn stored_bytes(&self, prefix: &str) -> Vec<u8> {
+        let dump = self.dump(&format!("{prefix}*")).await;
+        dump.into_iter().flat_map(|(name, bytes)| [name.into_bytes(), bytes].concat()).collect()
     }
 
-    fn purge(&self) -> Purge {
-        Purge::ByItself
-    }
-
-    fn secret(&self) -> Supported<String> {
-        Supported::Done(PASSWORD.to_owned())
-    }
-
-    fn settings_text(&self) -> Supported<String> {
-        Supported::Done(format!("{:?}", Config::new(&self.url).expect("a URL")))
-    }
-
-    async fn corrupt(&self, key: &StoreKey) -> Supported {
-        self.write_head(key, "no head of any version").await
-    }
-
-    async fn future_format(&self, key: &StoreKey) -> Supported {
-        self.write_head(key, &format!("\u{3}{}", "x".repeat(30))).await
-    }
-
-    async fn stop(&self) -> Supported {
-        done(self.server.write().await.stop().await)
-    }
-
-    async fn start(&self) -> Supported {
-        let mut server = self.server.write().await;
-        // The future contains an async closure, and the compiler cannot prove that it is `Send`.
-        done(tokio::task::block_in_place(|| Handle::current().block_on(server.start_again())))
-    }
-
-    async fn freeze(&self) -> Supported {
-        done(self.server.read().await.freeze().await)
-    }
-
-    async fn thaw(&self) -> Supported {
-        done(self.server.read().await.thaw().await)
-    }
-
-    async fn dump(&self) -> Supported<Vec<u8>> {
-        let dump = self.server.read().await.dump(&format!("{}*", self.prefix)).await;
-        Supported::Done(
-            dump.into_iter()
-                .flat_map(|(name, bytes)| [name.into_bytes(), bytes].concat())
-                .collect(),
-        )
-    }
-
-    async fn physical_count(&self) -> Supported<u64> {
-        Supported::Done(
-            self.server.read().await.dump(&format!("{}s}}*", self.prefix)).await.len() as u64
-        )
+    async fn stored_records(&self, prefix: &str) -> u64 {
+        self.dump(&format!("{prefix}s}}*")).await.len() as u64
     }
 }
 
-fn done(action: Result<(), ExternalServer>) -> Supported {
-    action.map_or(Supported::NotApplicable(NOT_OURS), Supported::Done)
+async fn write_head(server: &AnyRedis, prefix: &str, key: &StoreKey, head: &str) {
+    let name = format!("{prefix}s}}{}", key.as_str());
+    server.ask(&["HSET", &name, "", head]).await;
 }
 
 mod server {
-    use super::{Arc, RedisFixture};
+    use super::{AnyRedis, Durability, RedisFixture, direct};
 
     session_core::conformance_tests!(|check| async {
-        RedisFixture::server(check, |store| Arc::new(store)).await
+        let own = AnyRedis::own_server(Durability::None);
+        RedisFixture::connect(check, own, AnyRedis::server(), direct).await
     });
 }
 
 mod server_through_arc_dyn {
-    use session_core::SessionStore;
-
-    use super::{Arc, RedisFixture};
+    use super::{AnyRedis, Durability, RedisFixture, through_arc_dyn};
 
     session_core::conformance_tests!(|check| async {
-        RedisFixture::server(check, |store| {
-            let erased: Arc<dyn SessionStore> = Arc::new(store);
-            Arc::new(erased)
-        })
-        .await
+        let own = AnyRedis::own_server(Durability::None);
+        RedisFixture::connect(check, own, AnyRedis::server(), through_arc_dyn).await
     });
 }
 
 mod cluster {
-    use super::{Arc, RedisFixture};
+    use super::{AnyRedis, Durability, RedisFixture, direct};
 
     session_core::conformance_tests!(|check| async {
-        RedisFixture::cluster(check, |store| Arc::new(store)).await
+        let own = AnyRedis::own_cluster(Durability::None);
+        RedisFixture::connect(check, own, AnyRedis::cluster(), direct).await
     });
 }

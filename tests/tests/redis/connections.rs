@@ -21,7 +21,7 @@ use tests::{
 
 use crate::{
     reshard::Move,
-    session::{LONG, Session, connect, hash, is_done, listed, principal, with},
+    session::{LONG, Session, connect, hash, is_done, listed, loaded, principal, with},
 };
 
 /// Makes every call of a store and checks its result.
@@ -342,8 +342,7 @@ async fn closed_idle_connection_fails_no_call() {
         let changed = store.commit(&session.key, session.add("n", 1)).await;
         assert!(is_done(&changed), "round {round}: {changed:?}");
     }
-    let record =
-        store.load(&session.key).await.expect("an answer").expect("a live session").into_record();
+    let record = loaded(&store, &session.key).await;
     assert_eq!(record.data.get("n").and_then(session_core::Json::as_integer), Some(20));
 }
 
@@ -359,8 +358,7 @@ async fn store_loads_scripts_again_after_a_flush() {
         redis.command(&["SCRIPT", "FLUSH"]).await.expect("the server answers");
         assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
     }
-    let record =
-        store.load(&session.key).await.expect("an answer").expect("a live session").into_record();
+    let record = loaded(&store, &session.key).await;
     assert_eq!(record.data.get("n").and_then(session_core::Json::as_integer), Some(10));
 }
 

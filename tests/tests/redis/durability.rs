@@ -15,7 +15,7 @@ use tests::{
     wait,
 };
 
-use crate::session::{Session, connect, hash, is_done, principal, with};
+use crate::session::{Session, connect, hash, is_done, loaded, principal, with};
 
 /// The deadline of calls, and some time for a busy machine.
 const MAX_DURATION: Duration = Duration::from_millis(2_800);
@@ -285,8 +285,7 @@ async fn missing_replicas_fail_durable_changes_and_delay_no_others() {
         0
     );
     assert!(store.load(&all.key).await.expect("an answer").is_none());
-    let record =
-        store.load(&renewed.key).await.expect("an answer").expect("a live session").into_record();
+    let record = loaded(&store, &renewed.key).await;
     assert!(record.secret == next.secret, "the primary made the rotation whose call failed");
 }
 

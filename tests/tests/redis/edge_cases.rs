@@ -7,7 +7,7 @@ use session_core::{Change, Limits, Outcome, SessionStore};
 use store_redis::{Config, RedisStore};
 use tests::service::Redis;
 
-use crate::session::{Session, connect, is_done, name, principal};
+use crate::session::{Session, connect, is_done, loaded, name, principal};
 
 /// The answer of a script must not exceed Lua's stack. Otherwise the script would fail after its
 /// writes.
@@ -27,17 +27,7 @@ async fn c09_commit_of_thousands_of_adds_is_atomic() {
         (done.version, done.added.len(), done.added.values().all(|sum| *sum == 2)),
         (2, ADDS, true)
     );
-    assert_eq!(
-        store
-            .load(&session.key)
-            .await
-            .expect("an answer")
-            .expect("a live session")
-            .into_record()
-            .data
-            .len(),
-        ADDS
-    );
+    assert_eq!(loaded(&store, &session.key).await.data.len(), ADDS);
 }
 
 /// A user signs in often and is never listed. The index has about as many expired entries as live

@@ -14,7 +14,7 @@ use tests::{
     wait,
 };
 
-use crate::session::{LONG, Session, connect, hash, is_done, listed, name, principal};
+use crate::session::{LONG, Session, connect, hash, is_done, listed, loaded, name, principal};
 
 /// Fills a server: reduces `maxmemory` below the memory in use.
 async fn fill(server: &AnyRedis) {
@@ -144,12 +144,7 @@ async fn only_growth_is_rejected(server: &AnyRedis, url: &str) {
             .await;
         assert!(is_done(&result), "a rotation: {result:?}");
         renewed = renewed.rotated();
-        let stored = store
-            .load(&renewed.key)
-            .await
-            .expect("reads work")
-            .expect("a live session")
-            .into_record();
+        let stored = loaded(&store, &renewed.key).await;
         renewed.secret = stored.secret;
     }
     assert_eq!(listed(&store, "dave").await.len(), 1, "the index keeps the session");

@@ -5,16 +5,9 @@
 )]
 #![expect(clippy::print_stderr, reason = "tests print their measurements, shown with --nocapture")]
 
-/// The result of an action that only servers of this test allow, such as a stop. If the server is
-/// external, the macro prints the reason and returns from the test.
-macro_rules! ours {
-    ($action:expr) => {
-        match $action {
-            Ok(result) => result,
-            Err(not_ours) => return eprintln!("{not_ours}"),
-        }
-    };
-}
+#[macro_use]
+#[path = "../external/mod.rs"]
+mod external;
 
 mod conformance;
 mod connections;
@@ -29,5 +22,7 @@ mod reshard;
 mod rig;
 mod round_trips;
 mod sentinel;
+#[path = "../server_fixture/mod.rs"]
+mod server_fixture;
 mod session;
 mod unresponsive;

@@ -19,7 +19,7 @@ use tests::{
     wait,
 };
 
-use crate::session::{Session, connect, hash, listed, name, principal};
+use crate::session::{Session, connect, hash, listed, loaded, name, principal};
 
 /// The number of sessions in the slot.
 const SESSIONS: usize = 24;
@@ -295,8 +295,7 @@ async fn slot_move_under_load_loses_and_doubles_nothing() {
     let (mut lost, mut doubled, mut sums) = (0, 0, 0);
     for ended in join_all(tasks).await {
         let (key, sum, unanswered) = ended.expect("the task did not panic");
-        let record =
-            store.load(&key).await.expect("an answer").expect("a live session").into_record();
+        let record = loaded(&store, &key).await;
         let stored = record.data.get("n").and_then(session_core::Json::as_integer).unwrap_or(0);
         lost += (sum - stored).max(0);
         doubled += (stored - sum - unanswered).max(0);

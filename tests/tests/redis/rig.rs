@@ -4,7 +4,7 @@ use std::{net::TcpStream, time::Instant};
 
 use redis::{FromRedisValue, RedisResult, Value, from_redis_value};
 use tests::{
-    PATIENCE,
+    PATIENCE, sent_before_panic,
     service::{Redis, RedisCluster, RedisSentinel},
     wait,
 };
@@ -83,24 +83,13 @@ async fn dropped_redis_is_stopped() {
 /// A failed test also ends the servers that it started.
 #[test]
 fn redis_is_stopped_after_a_panic() {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let test = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let Some(redis) = Redis::start().await else { return };
-            let port = ours!(redis.port());
-            sender.send(port).expect("the test receives");
-            panic!("a planned panic");
-        });
+    let port = sent_before_panic(|sender| async move {
+        let Some(redis) = Redis::start().await else { return };
+        let port = ours!(redis.port());
+        sender.send(port).expect("the test receives");
+        panic!("a planned panic");
     });
-    let ended = test.join();
-    // A skipped test sends no port and ends without a panic.
-    let Ok(port) = receiver.recv() else { return ended.expect("there is a server") };
-    ended.expect_err("the test panics");
+    let Some(port) = port else { return };
     TcpStream::connect(("127.0.0.1", port)).expect_err("nothing listens there any more");
 }
 

@@ -1,18 +1,15 @@
 //! Round trips of requests and calls, counted by a proxy in front of the server or by the server.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use session_core::{
-    Claim, CookieChange, CookieDelivery, Deleted, Policy, Principal, RecordedChanges, Session,
-    SessionContext, SessionDriver, SessionError, SessionId, SessionStore,
+    Claim, Deleted, Policy, Principal, Session, SessionContext, SessionError, SessionId,
+    SessionStore,
     cookie::{CookieCodec, CookieConfig, Key, VerifiedCookies},
 };
 use store_redis::{Config, RedisStore};
 use tests::{
-    KEY, PATIENCE,
+    KEY, PATIENCE, run_request,
     service::{AnyRedis, Durability, RedisCluster, RoundTrip, Tap},
     session::{self as stored, LONG, is_done, with},
     wait,
@@ -72,18 +69,7 @@ impl Site {
         handler: impl AsyncFnOnce(&Session) -> Result<(), SessionError>,
     ) -> (Option<SessionId>, Vec<RoundTrip>) {
         let _ = self.tap.heard();
-        let driver = SessionDriver::open(
-            Arc::clone(&self.context),
-            cookies,
-            CookieDelivery::Possible,
-            Instant::now(),
-        );
-        handler(driver.session()).await.expect("the handler succeeds");
-        driver.finish(RecordedChanges::Commit).await.expect("the store commits");
-        let issued = match driver.cookie() {
-            CookieChange::Issue { id, .. } => Some(id),
-            CookieChange::Keep | CookieChange::Remove => None,
-        };
+        let issued = run_request(Arc::clone(&self.context), cookies, handler).await;
         (issued, self.tap.heard())
     }
 

@@ -2,7 +2,7 @@
 
 use session_core::SessionSummary;
 use store_redis::{Config, RedisStore};
-pub(crate) use tests::session::{LONG, Session, is_done, name, principal, with};
+pub(crate) use tests::session::{LONG, Session, is_done, loaded, name, principal, with};
 
 /// Connects a store to this URL.
 pub(crate) async fn connect(url: &str) -> RedisStore {

@@ -10,10 +10,10 @@ use tests::{
     PATIENCE,
     service::AnySql,
     session::{LONG, Session, is_done, name},
-    wait,
+    wait, with_sources,
 };
 
-use crate::locks::{PATIENT, chain, connect, record};
+use crate::locks::{PATIENT, connect, record};
 
 on_all_databases!(
     c30_purge_continues_after_its_first_step,
@@ -234,7 +234,7 @@ async fn c12_concurrent_commits_of_many_removals_lose_nothing(sql: AnySql) {
             loop {
                 match store.commit(&session.key, commit.clone()).await {
                     Ok(Outcome::Done(_)) => return,
-                    Err(error) if chain(&error).contains("changed at each attempt") => {}
+                    Err(error) if with_sources(&error).contains("changed at each attempt") => {}
                     other => panic!("{other:?}"),
                 }
             }

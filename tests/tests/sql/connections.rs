@@ -9,6 +9,7 @@ use tests::{
     PATIENCE,
     service::AnySql,
     session::{Session, is_done, principal},
+    with_sources,
 };
 use tokio::{
     runtime::Builder,
@@ -16,9 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::locks::{
-    PATIENT, chain, connect, counter, for_each_server, listed, number, within_polls,
-};
+use crate::locks::{PATIENT, connect, counter, for_each_server, listed, number, within_polls};
 
 for_each_server!(
     c41_cancelled_calls_leak_no_connection,
@@ -135,11 +134,14 @@ async fn c42_read_succeeds_after_its_connection_was_cut(sql: AnySql) {
         assert!(
             answer.as_ref().is_ok_and(Option::is_some),
             "cut {n}: {:?}",
-            answer.map_err(|error| chain(&error))
+            answer.map_err(|error| with_sources(&error))
         );
         let _ = sql.ask(cut).await.expect("the server executes it");
         assert_eq!(
-            listed(&store, "bob").await.map_err(|error| chain(&error)).map(|list| list.len()),
+            listed(&store, "bob")
+                .await
+                .map_err(|error| with_sources(&error))
+                .map(|list| list.len()),
             Ok(1),
             "cut {n}"
         );
@@ -171,7 +173,10 @@ async fn c41_cancelled_ping_mixes_up_no_answers(sql: AnySql) {
             );
         }
         assert_eq!(
-            listed(&store, "bob").await.map_err(|error| chain(&error)).map(|list| list.len()),
+            listed(&store, "bob")
+                .await
+                .map_err(|error| with_sources(&error))
+                .map(|list| list.len()),
             Ok(1)
         );
         if cancelled == 3 {
@@ -227,9 +232,9 @@ async fn c42_connection_to_a_read_only_server_is_closed() {
     let refused =
         store.commit(&session.key, session.add("n", 1)).await.expect_err("the server is read-only");
     assert!(
-        refused.is_transient() && chain(&refused).contains("accepts no writes"),
+        refused.is_transient() && with_sources(&refused).contains("accepts no writes"),
         "{}",
-        chain(&refused)
+        with_sources(&refused)
     );
     assert!(store.load(&session.key).await.expect("an answer").is_some(), "reads are served");
     assert!(connection().await > before, "the store opened a new connection");

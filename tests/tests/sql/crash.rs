@@ -18,6 +18,7 @@ use tests::{
     Browser, Demo, PATIENCE, Page,
     client::{Request, Response},
     service::AnySql,
+    session::assert_sum,
     wait,
 };
 use tokio::task::JoinHandle;
@@ -141,18 +142,7 @@ impl Load {
             let made =
                 browser.page().await.value("n").and_then(serde_json::Value::as_i64).expect("a sum");
             let log = log.lock();
-            assert!(
-                made >= log.added,
-                "{} adds were acknowledged, and {} of them are lost",
-                log.added,
-                log.added - made
-            );
-            assert!(
-                made <= log.added + log.uncertain,
-                "{} adds acknowledged, {} uncertain, {made} executed",
-                log.added,
-                log.uncertain
-            );
+            assert_sum(made, log.added, log.uncertain);
             assert!(
                 made >= log.last,
                 "a visitor saw the sum {}, but the stored sum is {made}",
@@ -208,12 +198,18 @@ async fn start(sql: &AnySql) -> Demo {
         .await
 }
 
-async fn h18_acknowledged_changes_survive_a_killed_server(mut sql: AnySql) {
-    let demo = start(&sql).await;
+/// A demo with its workers, and a load of which every visitor was served.
+async fn start_under_load(sql: &AnySql) -> (Demo, Vec<rustix::process::Pid>, Load) {
+    let demo = start(sql).await;
     let workers = demo.workers();
     let load = Load::begin(&demo).await;
     load.wait_until_all_are_served().await;
     assert_eq!(load.refused(), 0, "no request fails before the outage");
+    (demo, workers, load)
+}
+
+async fn h18_acknowledged_changes_survive_a_killed_server(mut sql: AnySql) {
+    let (demo, workers, load) = start_under_load(&sql).await;
     ours!(sql.stop().await);
     tokio::time::sleep(OUTAGE).await;
     ours!(sql.start_again().await);
@@ -223,11 +219,7 @@ async fn h18_acknowledged_changes_survive_a_killed_server(mut sql: AnySql) {
 }
 
 async fn h21_acknowledged_changes_survive_a_frozen_server(sql: AnySql) {
-    let demo = start(&sql).await;
-    let workers = demo.workers();
-    let load = Load::begin(&demo).await;
-    load.wait_until_all_are_served().await;
-    assert_eq!(load.refused(), 0, "no request fails before the outage");
+    let (demo, workers, load) = start_under_load(&sql).await;
     ours!(sql.freeze().await);
     // Longer than the deadline.
     tokio::time::sleep(2 * OUTAGE).await;

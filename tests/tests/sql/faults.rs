@@ -10,13 +10,13 @@ use tests::{
     client::Request,
     service::{AnySql, MariaDb, Postgres},
     session::{Session, is_done, principal, with},
-    wait,
+    wait, with_sources,
 };
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::locks::{
-    DirectConnection, GRACE, PATIENT, chain, connect, counter, for_each_server, listed, number,
-    record, wait_for_blocked,
+    DirectConnection, GRACE, PATIENT, connect, counter, for_each_server, listed, number, record,
+    wait_for_blocked,
 };
 
 for_each_server!(
@@ -48,8 +48,10 @@ async fn contend(url: &str) {
                     assert!(
                         is_done(&outcome),
                         "{}",
-                        outcome
-                            .map_or_else(|error| chain(&error), |outcome| format!("{outcome:?}"))
+                        outcome.map_or_else(
+                            |error| with_sources(&error),
+                            |outcome| format!("{outcome:?}")
+                        )
                     );
                 }
             }
@@ -144,7 +146,7 @@ async fn c35_delete_all_survives_a_deadlock(sql: AnySql) {
     let loser = if crossed.is_err() { "the test's transaction" } else { "delete_all" };
     let _ = direct.try_run("ROLLBACK").await;
     let ended = ending.await.expect("no panic");
-    assert_eq!(ended.map_err(|error| chain(&error)), Ok(SESSIONS));
+    assert_eq!(ended.map_err(|error| with_sources(&error)), Ok(SESSIONS));
     for session in &sessions {
         assert!(store.load(&session.key).await.expect("an answer").is_none());
     }
@@ -174,7 +176,7 @@ async fn c35_delete_all_during_commits_leaves_no_session(sql: AnySql) {
                         Ok(Outcome::Done(_)) => (done, last) = (done + 1, begun),
                         Ok(Outcome::Gone) => return (session, done, last),
                         Ok(outcome) => panic!("no other task changes this session: {outcome:?}"),
-                        Err(error) => panic!("{}", chain(&error)),
+                        Err(error) => panic!("{}", with_sources(&error)),
                     }
                     if renews {
                         session = rotated;
@@ -185,7 +187,7 @@ async fn c35_delete_all_during_commits_leaves_no_session(sql: AnySql) {
         sleep(Duration::from_millis(50)).await;
         let deleted = stores[round % 3].delete_all(&principal(&user), None).await;
         let ended = Instant::now();
-        assert_eq!(deleted.map_err(|error| chain(&error)), Ok(SESSIONS as u64));
+        assert_eq!(deleted.map_err(|error| with_sources(&error)), Ok(SESSIONS as u64));
         assert!(listed(&stores[0], &user).await.expect("a list").is_empty());
         let there = number(&sql, "SELECT count(*) FROM sessions").await;
         assert_eq!(there, 0, "delete_all leaves no row");
@@ -237,7 +239,7 @@ async fn c35_deletion_waits_for_an_uncommitted_extension(sql: AnySql) {
         wait_for_blocked(&sql, 1).await;
         direct.run("COMMIT").await;
         assert_eq!(
-            ending.await.expect("no panic").map_err(|error| chain(&error)),
+            ending.await.expect("no panic").map_err(|error| with_sources(&error)),
             Ok(1),
             "all: {all}"
         );
@@ -263,7 +265,7 @@ async fn wait_for_a_connection_ends_after_half_the_deadline(sql: AnySql) {
     let begun = Instant::now();
     let refused = store.load(&other.key).await.expect_err("the only connection is in use");
     let took = begun.elapsed();
-    let error = chain(&refused);
+    let error = with_sources(&refused);
     assert!(
         refused.is_transient()
             && error.contains("all connections were in use")
@@ -382,7 +384,7 @@ async fn c43_long_foreign_write_fails_commits_at_the_deadline() {
     for outcome in join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await
     {
         let error = outcome.expect_err("another program writes");
-        assert!(error.is_transient(), "{}", chain(&error));
+        assert!(error.is_transient(), "{}", with_sources(&error));
     }
     assert!(begun.elapsed() < DEADLINE + GRACE, "{:?}", begun.elapsed());
     assert_eq!(counter(&store, &session).await, 0, "reads succeed");
@@ -407,7 +409,7 @@ async fn c43_held_writer_lock_does_not_block_commits() {
     lock.lock().expect("the lock is free");
     for outcome in join_all((0..10).map(|_| store.commit(&session.key, session.add("n", 1)))).await
     {
-        assert!(is_done(&outcome), "{:?}", outcome.map_err(|error| chain(&error)));
+        assert!(is_done(&outcome), "{:?}", outcome.map_err(|error| with_sources(&error)));
     }
     drop(lock);
     assert_eq!(counter(&store, &session).await, 10);

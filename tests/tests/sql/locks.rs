@@ -1,7 +1,7 @@
 //! Helpers of the tests: stores, direct connections that hold locks, and waits for blocked
 //! statements.
 
-use std::{error::Error, fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use session_core::{Json, Record, SessionStore, SessionSummary, StoreError};
 use sqlx::{
@@ -12,7 +12,7 @@ use store_sql::{Config, SqlStore};
 use tests::{
     PATIENCE,
     service::AnySql,
-    session::{Session, principal},
+    session::{Session, loaded, principal},
     wait,
 };
 
@@ -25,17 +25,6 @@ pub(crate) const GRACE: Duration = Duration::from_millis(500);
 /// Connects a store.
 pub(crate) async fn connect(url: &str) -> SqlStore {
     SqlStore::connect(&Config::new(url).expect("a URL")).await.expect("a database to connect to")
-}
-
-/// The text of an error and of its sources.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 /// A connection of the test, with the rights of the URL's user. A drop undoes an open transaction.
@@ -86,7 +75,7 @@ impl fmt::Debug for DirectConnection {
 
 /// The record of a live session.
 pub(crate) async fn record(store: &SqlStore, session: &Session) -> Record {
-    store.load(&session.key).await.expect("an answer").expect("the session is live").into_record()
+    loaded(store, &session.key).await
 }
 
 /// The sessions of a user. They must fit into one page.
@@ -143,23 +132,17 @@ pub(crate) async fn wait_for_blocked(sql: &AnySql, count: i64) {
     .await;
 }
 
-/// Declares a test for each check on both servers.
+/// Declares a test for each check on the test's own server of both products.
 macro_rules! for_each_server {
     ($($check:ident),+ $(,)?) => {
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                let Some(sql) = tests::service::AnySql::own_postgres(tests::service::Durability::Full).await else { return };
-                super::$check(sql).await;
-            })+
-        }
-        mod mariadb {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                let Some(sql) = tests::service::AnySql::own_mariadb(tests::service::Durability::Full).await else { return };
-                super::$check(sql).await;
-            })+
-        }
+        on_database!(
+            postgres = tests::service::AnySql::own_postgres(tests::service::Durability::Full),
+            $($check),+
+        );
+        on_database!(
+            mariadb = tests::service::AnySql::own_mariadb(tests::service::Durability::Full),
+            $($check),+
+        );
     };
 }
 
@@ -167,13 +150,7 @@ macro_rules! for_each_server {
 macro_rules! for_each_database {
     ($($check:ident),+ $(,)?) => {
         crate::locks::for_each_server!($($check),+);
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                let Some(sql) = tests::service::AnySql::sqlite().await else { return };
-                super::$check(sql).await;
-            })+
-        }
+        on_database!(sqlite, $($check),+);
     };
 }
 

@@ -2,24 +2,20 @@
 #![expect(clippy::expect_used, reason = "a failed precondition ends the test with a message")]
 #![expect(clippy::print_stderr, reason = "with --nocapture the tests show what they measured")]
 
-/// Unwraps the result of an operation on a server. If another process owns the server, the test
-/// prints the reason and returns.
-macro_rules! ours {
-    ($result:expr) => {
-        match $result {
-            Ok(value) => value,
-            Err(not_ours) => return eprintln!("{not_ours}"),
-        }
-    };
-}
+#[macro_use]
+#[path = "../external/mod.rs"]
+mod external;
 
-/// Declares a test on one database for each check.
+/// Declares a test for each check on this database, or on the database of the expression.
 macro_rules! on_database {
     ($database:ident, $($check:ident),+ $(,)?) => {
-        mod $database {
+        on_database!($database = tests::service::AnySql::$database(), $($check),+);
+    };
+    ($module:ident = $database:expr, $($check:ident),+ $(,)?) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
-                let Some(sql) = tests::service::AnySql::$database().await else { return };
+                let Some(sql) = $database.await else { return };
                 super::$check(sql).await;
             })+
         }
@@ -37,16 +33,21 @@ macro_rules! on_all_databases {
 
 mod bounds;
 mod conformance;
+mod connection_urls;
 mod connections;
 mod crash;
+mod deployment;
 mod explain;
 mod faults;
 mod locks;
 mod model;
 mod pages;
+mod poolers;
 mod retries;
 mod rig;
 mod round_trips;
+#[path = "../server_fixture/mod.rs"]
+mod server_fixture;
 mod sessions;
 mod statement_log;
 mod tables;

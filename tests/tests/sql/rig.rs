@@ -3,7 +3,10 @@
 use std::{net::TcpStream, time::Duration};
 
 use sqlx::{Connection, MySqlConnection, PgConnection, query, query_scalar};
-use tests::service::{AnySql, Durability, ExternalServer, MariaDb, PASSWORD, Postgres};
+use tests::{
+    sent_before_panic,
+    service::{AnySql, Durability, ExternalServer, MariaDb, PASSWORD, Postgres},
+};
 use tokio::time::timeout;
 
 /// How long a test waits for a frozen server before it counts as frozen.
@@ -20,31 +23,20 @@ async fn value(sql: &AnySql, statement: &str) -> String {
 /// Declares a test for each check on each engine.
 macro_rules! for_each_engine {
     ($($check:ident)*) => {
-        mod postgres {
+        on_engine!(postgres = super::AnySql::own_postgres(super::Durability::Full), $($check)*);
+        on_engine!(mariadb = super::AnySql::own_mariadb(super::Durability::Full), $($check)*);
+        on_engine!(sqlite = super::AnySql::sqlite(), $($check)*);
+    };
+}
+
+/// Declares a test for each check on the database of the expression.
+macro_rules! on_engine {
+    ($engine:ident = $database:expr, $($check:ident)*) => {
+        mod $engine {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let sql = super::AnySql::own_postgres(super::Durability::Full).await;
-                    let Some(sql) = sql else { return };
-                    super::$check(sql).await;
-                }
-            )*
-        }
-        mod mariadb {
-            $(
-                #[tokio::test]
-                async fn $check() {
-                    let sql = super::AnySql::own_mariadb(super::Durability::Full).await;
-                    let Some(sql) = sql else { return };
-                    super::$check(sql).await;
-                }
-            )*
-        }
-        mod sqlite {
-            $(
-                #[tokio::test]
-                async fn $check() {
-                    let Some(sql) = super::AnySql::sqlite().await else { return };
+                    let Some(sql) = $database.await else { return };
                     super::$check(sql).await;
                 }
             )*
@@ -238,27 +230,42 @@ async fn mariadb_starts_with_the_given_flags() {
     assert!(!ours!(mariadb.output()).contains(PASSWORD), "the test servers log no password");
 }
 
+/// Expects that the user of the server's URLs may write to its database, and nothing else. A macro,
+/// because the connections of the drivers have no common trait for statements.
+macro_rules! assert_writes_only_its_database {
+    ($server:ident, $connection:ident) => {
+        for url in [$server.url(), ours!($server.socket_url())] {
+            let mut app =
+                $connection::connect(&url).await.expect("the server accepts the password");
+            query("CREATE TABLE things (id int)")
+                .execute(&mut app)
+                .await
+                .expect("the user may write to its database");
+            query("DROP TABLE things")
+                .execute(&mut app)
+                .await
+                .expect("the user may drop its table");
+            query("CREATE DATABASE another")
+                .execute(&mut app)
+                .await
+                .expect_err("the user may not create a database");
+        }
+        let wrong = $server.url().replace(PASSWORD, "wrong");
+        $connection::connect(&wrong).await.expect_err("the server rejects a wrong password");
+        $server
+            .ask("CREATE DATABASE another")
+            .await
+            .expect("the administrator may create a database");
+    };
+}
+
 #[tokio::test]
 async fn postgres_user_can_write_only_its_database() {
     let Some(postgres) = Postgres::start().await else { return };
     let port = ours!(postgres.port());
     let database = postgres.database();
     assert_eq!(postgres.url(), format!("postgres://app:{PASSWORD}@127.0.0.1:{port}/{database}"));
-    for url in [postgres.url(), ours!(postgres.socket_url())] {
-        let mut app = PgConnection::connect(&url).await.expect("the server accepts the password");
-        query("CREATE TABLE things (id int)")
-            .execute(&mut app)
-            .await
-            .expect("the user may write to its database");
-        query("DROP TABLE things").execute(&mut app).await.expect("the user may drop its table");
-        query("CREATE DATABASE another")
-            .execute(&mut app)
-            .await
-            .expect_err("the user may not create a database");
-    }
-    let wrong = postgres.url().replace(PASSWORD, "wrong");
-    PgConnection::connect(&wrong).await.expect_err("the server rejects a wrong password");
-    postgres.ask("CREATE DATABASE another").await.expect("the administrator may create a database");
+    assert_writes_only_its_database!(postgres, PgConnection);
 }
 
 #[tokio::test]
@@ -267,50 +274,23 @@ async fn mariadb_user_can_write_only_its_database() {
     let port = ours!(mariadb.port());
     let database = mariadb.database();
     assert_eq!(mariadb.url(), format!("mysql://app:{PASSWORD}@127.0.0.1:{port}/{database}"));
-    for url in [mariadb.url(), ours!(mariadb.socket_url())] {
-        let mut app =
-            MySqlConnection::connect(&url).await.expect("the server accepts the password");
-        query("CREATE TABLE things (id int)")
-            .execute(&mut app)
-            .await
-            .expect("the user may write to its database");
-        query("DROP TABLE things").execute(&mut app).await.expect("the user may drop its table");
-        query("CREATE DATABASE another")
-            .execute(&mut app)
-            .await
-            .expect_err("the user may not create a database");
-    }
-    let wrong = mariadb.url().replace(PASSWORD, "wrong");
-    MySqlConnection::connect(&wrong).await.expect_err("the server rejects a wrong password");
-    mariadb.ask("CREATE DATABASE another").await.expect("the administrator may create a database");
+    assert_writes_only_its_database!(mariadb, MySqlConnection);
 }
 
 /// A test that fails also ends the servers that it started.
 #[test]
 fn panic_ends_the_servers() {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let test = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let Some(postgres) = Postgres::start().await else { return };
-            let Some(mariadb) = MariaDb::start().await else { return };
-            // The server has a process for this connection.
-            let _connection =
-                PgConnection::connect(&postgres.url()).await.expect("the server answers");
-            sender
-                .send([ours!(postgres.port()), ours!(mariadb.port())])
-                .expect("the test receives the ports");
-            panic!("like a failing test");
-        });
+    let ports = sent_before_panic(|sender| async move {
+        let Some(postgres) = Postgres::start().await else { return };
+        let Some(mariadb) = MariaDb::start().await else { return };
+        // The server has a process for this connection.
+        let _connection = PgConnection::connect(&postgres.url()).await.expect("the server answers");
+        sender
+            .send([ours!(postgres.port()), ours!(mariadb.port())])
+            .expect("the test receives the ports");
+        panic!("like a failing test");
     });
-    let ended = test.join();
-    // If no servers are installed, the thread ends without a panic and sends nothing.
-    let Ok(ports) = receiver.recv() else { return ended.expect("the thread ends without a panic") };
-    ended.expect_err("the test panics");
+    let Some(ports) = ports else { return };
     for port in ports {
         TcpStream::connect(("127.0.0.1", port)).expect_err("the port is closed");
     }

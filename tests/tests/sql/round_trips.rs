@@ -1,20 +1,16 @@
 //! The round trips of each request and of each call, from the server's log.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use session_core::{
-    Change, Claim, Commit, CookieChange, CookieDelivery, Created, Deleted, Guard, NewRecord,
-    Outcome, Policy, RecordedChanges, Session, SessionContext, SessionDriver, SessionError,
-    SessionId, SessionStore, StoreKey,
-    cookie::{CookieCodec, CookieConfig, Key, SignedBy, VerifiedCookie, VerifiedCookies},
+    Change, Claim, Commit, Created, Deleted, Guard, NewRecord, Outcome, Policy, Session,
+    SessionContext, SessionError, SessionId, SessionStore, StoreKey,
 };
 use store_sql::SqlStore;
 use tests::{
-    KEY,
+    forged_cookies, run_request,
     session::{self, LONG, is_done, name, principal},
+    verified_cookies,
 };
 
 use crate::{
@@ -62,23 +58,10 @@ impl Site {
         cookie: Option<&SessionId>,
         handler: impl AsyncFnOnce(&Session) -> Result<(), SessionError>,
     ) -> Option<SessionId> {
-        let verified = cookie.map(|id| {
-            VerifiedCookies::from(VerifiedCookie { id: id.clone(), signed_by: SignedBy::Current })
-        });
         let context = Arc::new(SessionContext::new(Arc::new(self.store.clone()), self.policy));
-        let driver = SessionDriver::open(
-            context,
-            verified.unwrap_or_default(),
-            CookieDelivery::Possible,
-            Instant::now(),
-        );
-        handler(driver.session()).await.expect("the handler succeeds");
-        driver.finish(RecordedChanges::Commit).await.expect("the store commits");
+        let issued = run_request(context, verified_cookies(cookie), handler).await;
         self.costs(what, expected).await;
-        match driver.cookie() {
-            CookieChange::Issue { id, .. } => Some(id),
-            CookieChange::Keep | CookieChange::Remove => None,
-        }
+        issued
     }
 
     /// Checks the statements since the last call.
@@ -109,16 +92,7 @@ async fn each_request_takes_its_documented_statements(site: Option<Site>) {
     site.request("a route that never touches the session", &[], Some(id), async |_| Ok(())).await;
     site.request("no cookie, a read", &[], None, async |session| session.names().await.map(drop))
         .await;
-    let codec = CookieCodec::signed(
-        CookieConfig::development(),
-        &Key::parse(KEY).expect("a strong key").into(),
-    )
-    .expect("a cookie");
-    let unsigned =
-        [b"id=2.".as_slice(), &id.to_text(), b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
-            .concat();
-    let unverified =
-        codec.read([unsigned.as_slice()]).iter().next().map(|verified| verified.id.clone());
+    let unverified = forged_cookies(id).iter().next().map(|verified| verified.id.clone());
     site.request("an unverifiable cookie, a read", &[], unverified.as_ref(), async |session| {
         session.names().await.map(drop)
     })

@@ -3,20 +3,18 @@
 
 use std::sync::{Arc, Barrier};
 
-use session_core::{Created, SessionStore};
+use session_core::{Claim, Created, Deleted, SessionStore};
 use sqlx::query_scalar;
 use store_sql::{Config, Dialect, SqlStore};
 use tests::{
     Demo, PATIENCE,
     service::{AnySql, PASSWORD, Postgres},
     session::{Session, is_done, principal, with},
-    wait,
+    wait, with_sources,
 };
 use tokio::time::timeout;
 
-use crate::locks::{
-    DirectConnection, GRACE, PATIENT, chain, connect, for_each_database, listed, number,
-};
+use crate::locks::{DirectConnection, GRACE, PATIENT, connect, for_each_database, listed, number};
 
 /// The number of threads that open the store at once, each with its own runtime.
 const THREADS: usize = 8;
@@ -38,7 +36,9 @@ fn dialect(sql: &AnySql) -> Dialect {
 }
 
 /// Makes each call once.
-async fn works(store: &SqlStore) {
+pub(crate) async fn works(store: &SqlStore) {
+    let other = Session::anonymous(store).await;
+    assert_eq!(store.delete(&other.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
     let session = Session::signed_in(store, "bob").await;
     assert!(is_done(&store.commit(&session.key, session.add("n", 1)).await));
     assert!(is_done(&store.commit(&session.key, session.renew(&session.rotated())).await));
@@ -54,7 +54,7 @@ async fn works(store: &SqlStore) {
 /// The error when a store with this URL is opened.
 async fn refusal(url: &str) -> String {
     let refused = SqlStore::connect(&Config::new(url).expect("a URL")).await;
-    chain(&refused.err().unwrap_or_else(|| panic!("the tables of {url} cannot be used")))
+    with_sources(&refused.err().unwrap_or_else(|| panic!("the tables of {url} cannot be used")))
 }
 
 /// Opens a store with this URL in many runtimes at the same time, and uses it.
@@ -72,7 +72,7 @@ async fn open_at_once(url: &str) {
                 together.wait();
                 let session = Session::new();
                 let created = store.create(&session.key, session.record()).await;
-                assert_eq!(created.map_err(|error| chain(&error)), Ok(Created::New));
+                assert_eq!(created.map_err(|error| with_sources(&error)), Ok(Created::New));
             });
         })
     });
@@ -155,9 +155,9 @@ async fn table_of_the_first_version_is_refused_unchanged(sql: AnySql) {
         .await
         .expect_err("a table of the first version");
     assert!(
-        !refused.is_transient() && chain(&refused).contains("first version"),
+        !refused.is_transient() && with_sources(&refused).contains("first version"),
         "{}",
-        chain(&refused)
+        with_sources(&refused)
     );
     works(&connect(&sql.url("table=visits")).await).await;
 }
@@ -258,7 +258,7 @@ async fn c41_cancelled_table_creation_leaves_no_transaction() {
     };
     wait::until("no statement to wait for the lock", PATIENCE, free).await;
     assert_eq!(
-        store.create(&session.key, session.record()).await.map_err(|error| chain(&error)),
+        store.create(&session.key, session.record()).await.map_err(|error| with_sources(&error)),
         Ok(Created::New)
     );
     let other = connect(&sql.url("")).await;

@@ -116,20 +116,15 @@ impl History {
 
     /// Returns a copy without the calls.
     pub(crate) fn clone_head(&self) -> Self {
-        let Self { store, seed, start, tolerance, unsynced, faults, failovers, apart, calls: _ } =
-            self;
-        let (store, faults, failovers) = (store.clone(), faults.clone(), failovers.clone());
-        let (seed, start, tolerance, unsynced, apart) =
-            (*seed, *start, *tolerance, *unsynced, *apart);
         Self {
-            store,
-            seed,
-            start,
-            tolerance,
-            unsynced,
-            faults,
-            failovers,
-            apart,
+            store: self.store.clone(),
+            seed: self.seed,
+            start: self.start,
+            tolerance: self.tolerance,
+            unsynced: self.unsynced,
+            faults: self.faults.clone(),
+            failovers: self.failovers.clone(),
+            apart: self.apart,
             calls: Vec::new(),
         }
     }

@@ -15,6 +15,7 @@ use session_core::{
     Change, Claim, Commit, Created, Data, Deleted, Guard, Json, Name, NewRecord, Outcome,
     Principal, PrincipalChange, Rotation, SecretHash, SessionStore, StoreError, StoreKey, Stored,
 };
+use tests::with_sources;
 
 use super::error::BoxError;
 use crate::history::{Answer, CallLog, ListedSession, LoadedSession, Op, Rotate, Write, now};
@@ -212,18 +213,6 @@ fn failed(error: &StoreError) -> Answer {
         StoreError::Corrupt { .. } => Answer::Corrupt(with_sources(error)),
         _ => Answer::Unknown(with_sources(error)),
     }
-}
-
-/// Returns the text of an error and of its sources.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -41,6 +41,17 @@ enum Servers {
     Set(MongoSet),
 }
 
+/// Makes a call that all kinds of servers have.
+macro_rules! on_servers {
+    ($servers:expr, $call:ident($port:expr)) => {
+        match $servers {
+            Servers::Sentinel(redis) => redis.$call($port).await,
+            Servers::Cluster(redis) => redis.$call($port).await,
+            Servers::Set(mongo) => mongo.$call($port).await,
+        }
+    };
+}
+
 impl ReplicatedServers {
     /// Starts the servers with this name. Returns `None` if they are not available, or if they were
     /// not started by this program, and prints the reason.
@@ -120,13 +131,9 @@ impl ReplicatedServers {
     }
 
     pub(super) async fn inject(&mut self, port: u16, outage: Outage) -> Result<(), BoxError> {
-        match (&mut self.servers, outage) {
-            (Servers::Sentinel(redis), Outage::Killed) => redis.stop(port).await?,
-            (Servers::Cluster(redis), Outage::Killed) => redis.stop(port).await?,
-            (Servers::Set(mongo), Outage::Killed) => mongo.stop(port).await?,
-            (Servers::Sentinel(redis), Outage::Frozen) => redis.freeze(port).await?,
-            (Servers::Cluster(redis), Outage::Frozen) => redis.freeze(port).await?,
-            (Servers::Set(mongo), Outage::Frozen) => mongo.freeze(port).await?,
+        match outage {
+            Outage::Killed => on_servers!(&mut self.servers, stop(port))?,
+            Outage::Frozen => on_servers!(&self.servers, freeze(port))?,
         }
         self.downtimes.push(Downtime { port, from: now(), until: u64::MAX });
         Ok(())
@@ -138,13 +145,9 @@ impl ReplicatedServers {
         if let Some(last) = self.downtimes.last_mut() {
             last.until = now();
         }
-        match (&mut self.servers, outage) {
-            (Servers::Sentinel(redis), Outage::Killed) => redis.start_again(port).await?,
-            (Servers::Cluster(redis), Outage::Killed) => redis.start_again(port).await?,
-            (Servers::Set(mongo), Outage::Killed) => mongo.start_again(port).await?,
-            (Servers::Sentinel(redis), Outage::Frozen) => redis.thaw(port).await?,
-            (Servers::Cluster(redis), Outage::Frozen) => redis.thaw(port).await?,
-            (Servers::Set(mongo), Outage::Frozen) => mongo.thaw(port).await?,
+        match outage {
+            Outage::Killed => on_servers!(&mut self.servers, start_again(port))?,
+            Outage::Frozen => on_servers!(&self.servers, thaw(port))?,
         }
         Ok(())
     }

@@ -117,7 +117,7 @@ pub struct WorkerReply {
     pub uptime: Duration,
     /// Messages to it that were rejected because its queue was full.
     pub refused_messages: u64,
-    /// Requests that it had [counted](crate::Pulse::count) at its last heartbeat.
+    /// Requests that it had [counted](crate::Heartbeat::count) at its last heartbeat.
     #[serde(default)]
     pub requests: u64,
     /// Time since its last heartbeat; `None` before the first.

@@ -8,6 +8,7 @@ use std::time::Duration;
 /// suspended or starved does not count. The primary kills a silent worker after `dead_after` at the
 /// earliest, and about a fifth later at the latest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeartbeatPolicy {
     /// Time between two heartbeats, at least 1 ms.
     pub every: Duration,
@@ -25,6 +26,20 @@ impl Default for HeartbeatPolicy {
 }
 
 impl HeartbeatPolicy {
+    /// Sets [`every`](Self#structfield.every): the time between two heartbeats.
+    #[must_use]
+    pub fn every(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
+    }
+
+    /// Sets [`dead_after`](Self#structfield.dead_after): the silence that a worker is killed after.
+    #[must_use]
+    pub fn dead_after(mut self, dead_after: Duration) -> Self {
+        self.dead_after = dead_after;
+        self
+    }
+
     /// Names the first invalid field.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         if self.every < Duration::from_millis(1) {

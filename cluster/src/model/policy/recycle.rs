@@ -13,9 +13,10 @@ use crate::model::status::WorkerInfo;
 /// fails, the old one continues to serve, and the primary tries again after
 /// [`RestartPolicy::cap`](crate::RestartPolicy::cap).
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct RecyclePolicy {
-    /// Requests that a worker may [count](crate::Pulse::count). The worker reports the count with
-    /// its heartbeat, so it can serve some more.
+    /// Requests that a worker may [count](crate::Heartbeat::count). The worker reports the count
+    /// with its heartbeat, so it can serve some more.
     pub max_requests: Option<NonZeroU64>,
     /// Longest time since the start of the worker.
     pub max_age: Option<Duration>,
@@ -54,6 +55,34 @@ pub enum RecycleReason {
 }
 
 impl RecyclePolicy {
+    /// Sets [`max_requests`](Self#structfield.max_requests). `None` means no limit.
+    #[must_use]
+    pub fn max_requests(mut self, max_requests: impl Into<Option<NonZeroU64>>) -> Self {
+        self.max_requests = max_requests.into();
+        self
+    }
+
+    /// Sets [`max_age`](Self#structfield.max_age). `None` means no limit.
+    #[must_use]
+    pub fn max_age(mut self, max_age: impl Into<Option<Duration>>) -> Self {
+        self.max_age = max_age.into();
+        self
+    }
+
+    /// Sets [`max_memory`](Self#structfield.max_memory), in bytes. `None` means no limit.
+    #[must_use]
+    pub fn max_memory(mut self, max_memory: impl Into<Option<u64>>) -> Self {
+        self.max_memory = max_memory.into();
+        self
+    }
+
+    /// Sets [`jitter`](Self#structfield.jitter): the part of a limit that is subtracted at random.
+    #[must_use]
+    pub fn jitter(mut self, jitter: f64) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
     pub(crate) fn is_off(&self) -> bool {
         self.max_requests.is_none() && self.max_age.is_none() && self.max_memory.is_none()
     }

@@ -12,6 +12,7 @@ use std::{
 /// that slots do not restart at the same time. A worker that was ready and lived for `stable_after`
 /// ends the row. A worker that was told to drain does not count as a death, however it ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct RestartPolicy {
     /// Delay after the second death in a row.
     pub base: Duration,
@@ -31,6 +32,7 @@ pub struct RestartPolicy {
 ///
 /// The row counts too because workers that hang at boot die too rarely for a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GiveUp {
     /// Number of deaths, at least 1.
     pub deaths: u32,
@@ -48,12 +50,77 @@ impl Default for RestartPolicy {
             cap: Duration::from_secs(15),
             jitter: 0.2,
             stable_after: Duration::from_secs(30),
-            give_up: GiveUp { deaths: 6, window: Duration::from_secs(60) },
+            give_up: GiveUp::default(),
         }
     }
 }
 
+impl Default for GiveUp {
+    /// Six deaths within one minute or in a row.
+    fn default() -> Self {
+        Self { deaths: 6, window: Duration::from_secs(60) }
+    }
+}
+
+impl GiveUp {
+    /// Sets [`deaths`](Self#structfield.deaths): the number of deaths.
+    #[must_use]
+    pub fn deaths(mut self, deaths: u32) -> Self {
+        self.deaths = deaths;
+        self
+    }
+
+    /// Sets [`window`](Self#structfield.window): the time within which deaths count.
+    #[must_use]
+    pub fn window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+}
+
 impl RestartPolicy {
+    /// Sets [`base`](Self#structfield.base): the delay after the second death in a row.
+    #[must_use]
+    pub fn base(mut self, base: Duration) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// Sets [`factor`](Self#structfield.factor): the growth of the delay per further death.
+    #[must_use]
+    pub fn factor(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// Sets [`cap`](Self#structfield.cap): the longest delay before jitter.
+    #[must_use]
+    pub fn cap(mut self, cap: Duration) -> Self {
+        self.cap = cap;
+        self
+    }
+
+    /// Sets [`jitter`](Self#structfield.jitter): the part of the delay that is added at random.
+    #[must_use]
+    pub fn jitter(mut self, jitter: f64) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// Sets [`stable_after`](Self#structfield.stable_after): the uptime that ends a row of deaths.
+    #[must_use]
+    pub fn stable_after(mut self, stable_after: Duration) -> Self {
+        self.stable_after = stable_after;
+        self
+    }
+
+    /// Sets [`give_up`](Self#structfield.give_up): when a slot is left empty.
+    #[must_use]
+    pub fn give_up(mut self, give_up: GiveUp) -> Self {
+        self.give_up = give_up;
+        self
+    }
+
     /// Names the first invalid field.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         if !self.factor.is_finite() || self.factor < 1.0 {

@@ -151,10 +151,7 @@ async fn credentials_changed_twice_at_once_leaves_at_most_one_session() {
 
 #[tokio::test]
 async fn credentials_changed_ignores_the_session_of_a_later_user() {
-    let site = Site::new();
-    let bobs = site.sign_in(None, bob()).await;
-    let session = site.open(Some(&bobs));
-    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+    let (site, bobs, session) = signed_in().await;
     let alices = site.sign_in(Some(&bobs), alice()).await;
     assert!(matches!(session.credentials_changed().await, Err(SessionError::Gone)));
     assert_eq!(site.principal(&alices).await, Some(alice()));

@@ -159,3 +159,26 @@ async fn h32_events_contain_the_handle_and_no_id() {
         assert!(!shown.contains(key) && !shown.contains(secret), "{shown}");
     }
 }
+
+#[test]
+fn shared_receiver_gets_every_event() {
+    fn emit_each(events: &impl SessionEvents) {
+        let handle = StoreKey::from_text("key").handle();
+        let event = SessionEvent { handle, principal: None, outcome: EventOutcome::Confirmed };
+        events.created(&event);
+        events.signed_in(&event);
+        events.rotated(&event);
+        events.superseded_id_used(&event);
+        events.ended(&event, EndCause::SignedOut);
+    }
+    let audit = Arc::new(AuditTrail::default());
+    let direct = {
+        emit_each(&*audit);
+        audit.take()
+    };
+    assert_eq!(direct.len(), 5);
+    emit_each(&audit);
+    assert_eq!(audit.take(), direct);
+    emit_each(&(Arc::clone(&audit) as Arc<dyn SessionEvents>));
+    assert_eq!(audit.take(), direct);
+}

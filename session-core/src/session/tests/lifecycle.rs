@@ -4,9 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn h10_sign_in_gives_a_new_id_and_keeps_the_data() {
-    let site = Site::new();
-    let old = site.session().await;
-    let session = site.open(Some(&old));
+    let (site, old, session) = opened().await;
     session.sign_in(bob());
     assert_eq!(session.principal().await.unwrap(), Some(bob()));
     finish(&session).await.unwrap();
@@ -36,10 +34,7 @@ async fn another_user_sees_no_data_of_the_former_user() {
 
 #[tokio::test]
 async fn h13_destroyed_session_stays_dead_and_the_writer_gets_an_error() {
-    let site = Site::new();
-    let id = site.session().await;
-    let slow = site.open(Some(&id));
-    slow.get::<i32>("n").await.unwrap();
+    let (site, id, slow) = loaded().await;
     let logout = site.open(Some(&id));
     logout.destroy().await.unwrap();
     assert_eq!(logout.cookie(), CookieChange::Remove);
@@ -82,9 +77,7 @@ async fn first_insert_with_a_dead_cookie_starts_a_new_session() {
 
 #[tokio::test]
 async fn h24_insert_after_destroy_starts_a_new_session() {
-    let site = Site::new();
-    let id = site.session().await;
-    let session = site.open(Some(&id));
+    let (site, id, session) = opened().await;
     session.destroy().await.unwrap();
     session.insert("flash", "signed out").unwrap();
     finish(&session).await.unwrap();
@@ -95,9 +88,7 @@ async fn h24_insert_after_destroy_starts_a_new_session() {
 
 #[tokio::test]
 async fn h14_dropped_changes_do_not_reach_the_store() {
-    let site = Site::new();
-    let id = site.session().await;
-    let session = site.open(Some(&id));
+    let (site, id, session) = opened().await;
     session.insert("n", &9).unwrap();
     session.sign_in(bob());
     session.finish(RecordedChanges::Drop).await.unwrap();

@@ -20,10 +20,7 @@ async fn h29_is_alive_reports_current_superseded_and_ended() {
 
 #[tokio::test]
 async fn h29_session_replaced_by_another_sign_in_has_ended() {
-    let site = Site::new();
-    let bobs = site.sign_in(None, bob()).await;
-    let stream = site.open(Some(&bobs));
-    assert_eq!(stream.principal().await.unwrap(), Some(bob()));
+    let (site, bobs, stream) = signed_in().await;
     site.sign_in(Some(&bobs), alice()).await;
     assert_eq!(stream.is_alive().await.unwrap(), Liveness::Ended);
 }
@@ -44,9 +41,7 @@ async fn h29_liveness_check_does_not_extend_the_ttl() {
 
 #[tokio::test]
 async fn h29_refresh_shows_the_present_record() {
-    let site = Site::new();
-    let id = site.session().await;
-    let stream = site.open(Some(&id));
+    let (site, id, stream) = opened().await;
     assert_eq!(stream.get::<i32>("n").await.unwrap(), Some(1));
     site.open(Some(&id)).add("n", 1).await.unwrap();
     assert_eq!(stream.is_alive().await.unwrap(), Liveness::Current);
@@ -68,10 +63,7 @@ async fn h29_refresh_shows_the_present_record() {
 
 #[tokio::test]
 async fn h29_commit_on_an_ended_session_is_gone() {
-    let site = Site::new();
-    let id = site.session().await;
-    let stream = site.open(Some(&id));
-    stream.get::<i32>("n").await.unwrap();
+    let (site, id, stream) = loaded().await;
     stream.commit().await.unwrap();
     site.open(Some(&id)).destroy().await.unwrap();
     assert!(matches!(stream.commit().await, Err(SessionError::Gone)), "without recorded changes");
@@ -82,10 +74,7 @@ async fn h29_commit_on_an_ended_session_is_gone() {
 
 #[tokio::test]
 async fn h29_empty_commit_with_a_superseded_id_is_superseded() {
-    let site = Site::new();
-    let id = site.session().await;
-    let stream = site.open(Some(&id));
-    stream.get::<i32>("n").await.unwrap();
+    let (site, id, stream) = loaded().await;
     site.sign_in(Some(&id), bob()).await;
     assert!(matches!(stream.commit().await, Err(SessionError::Superseded)));
 }

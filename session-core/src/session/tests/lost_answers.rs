@@ -69,7 +69,7 @@ async fn h35_sign_out_after_a_lost_rotation_ends_the_session() {
     session.destroy().await.unwrap();
     assert_eq!((session.cookie(), site.living().await), (CookieChange::Remove, 0));
     let (site, ahead) = site_that_lost_a_rotation().await;
-    assert!(matches!(site.open(Some(&ahead)).destroy_all().await, Err(SessionError::Superseded)));
+    assert!(matches!(site.open(Some(&ahead)).destroy_all().await, Err(SessionError::Gone)));
     assert_eq!(site.living().await, 0);
 }
 
@@ -119,10 +119,7 @@ async fn c49_rotation_with_a_lost_answer_takes_effect_once() {
 
 #[tokio::test]
 async fn c49_failed_rotation_is_repeated_with_the_present_changes() {
-    let site = Site::new();
-    let id = site.session().await;
-    let session = site.open(Some(&id));
-    session.contains("n").await.unwrap();
+    let (site, id, session) = loaded().await;
     session.sign_in(bob());
     site.store.fail(["commit"]);
     assert!(session.commit().await.is_err());
@@ -137,13 +134,9 @@ async fn c49_failed_rotation_is_repeated_with_the_present_changes() {
 #[tokio::test]
 async fn c49_changes_recorded_after_a_lost_answer_are_committed() {
     // If two attempts differ, either may have taken effect, so neither is considered done.
-    let site = Site::new();
-    let id = site.session().await;
-    let session = site.open(Some(&id));
-    session.contains("n").await.unwrap();
+    let (site, _, session) = loaded().await;
     session.sign_in(bob());
-    site.store.lose_answer.store(true, Relaxed);
-    assert!(session.commit().await.is_err());
+    site.commit_without_answer(&session).await;
     session.sign_in(alice());
     site.store.fail(["commit"]);
     assert!(session.commit().await.is_err());
@@ -153,8 +146,7 @@ async fn c49_changes_recorded_after_a_lost_answer_are_committed() {
     // A creation whose answer was lost: the options of the sign-in are kept as well.
     let session = site.open(None);
     session.sign_in(SignIn::new(bob()).label("Firefox").unwrap());
-    site.store.lose_answer.store(true, Relaxed);
-    assert!(session.commit().await.is_err());
+    site.commit_without_answer(&session).await;
     session.commit().await.unwrap();
     let record = site.record(&issued(&session)).await.unwrap();
     assert_eq!(
@@ -170,8 +162,62 @@ async fn h30_sign_in_with_a_lost_answer_still_ends_the_oldest() {
     site.clock.advance(SECOND);
     let session = site.open(None);
     session.sign_in(SignIn::new(bob()).max_sessions(1));
-    site.store.lose_answer.store(true, Relaxed);
-    assert!(session.commit().await.is_err());
+    site.commit_without_answer(&session).await;
     finish(&session).await.unwrap();
     assert_eq!((site.principal(&oldest).await, site.living().await), (None, 1));
+}
+
+#[tokio::test]
+async fn c49_refresh_adopts_a_rotation_with_a_lost_answer() {
+    for rotate in [
+        (|session: &Session| session.renew()) as fn(&Session),
+        |session: &Session| session.sign_in(bob()),
+        |session: &Session| session.reauthenticated(),
+    ] {
+        let (site, id, session) = signed_in().await;
+        rotate(&session);
+        session.insert("n", &1).unwrap();
+        site.commit_without_answer(&session).await;
+        assert_eq!(session.is_alive().await.unwrap(), Liveness::Current);
+        assert_eq!(session.refresh().await.unwrap(), Liveness::Current);
+        assert_eq!(session.get::<i32>("n").await.unwrap(), Some(1));
+        finish(&session).await.unwrap();
+        let new = issued(&session);
+        let record = site.record(&id).await.unwrap();
+        assert_eq!((record.secret, record.generation), (new.secret_hash(), 1));
+        assert_eq!((site.principal(&new).await, site.living().await), (Some(bob()), 1));
+    }
+}
+
+#[tokio::test]
+async fn c49_refresh_repeats_a_rotation_that_did_not_land() {
+    let (site, id, session) = signed_in().await;
+    session.sign_in(bob());
+    site.store.fail(["commit"]);
+    assert!(session.commit().await.is_err());
+    site.store.fail([]);
+    assert_eq!(session.refresh().await.unwrap(), Liveness::Current);
+    finish(&session).await.unwrap();
+    let record = site.record(&id).await.unwrap();
+    assert_eq!((record.secret, record.generation), (issued(&session).secret_hash(), 1));
+}
+
+#[tokio::test]
+async fn c49_refresh_does_not_adopt_the_rotation_of_another_request() {
+    for signs_in in [false, true] {
+        let (site, id, session) = signed_in().await;
+        session.renew();
+        site.store.fail(["commit"]);
+        assert!(session.commit().await.is_err());
+        site.store.fail([]);
+        let (winner, liveness) = if signs_in {
+            (site.sign_in(Some(&id), bob()).await, Liveness::Ended)
+        } else {
+            (site.renew(&id).await, Liveness::Superseded)
+        };
+        assert_eq!(session.refresh().await.unwrap(), liveness);
+        assert!(matches!(finish(&session).await, Err(SessionError::Superseded)));
+        assert_eq!(session.cookie(), CookieChange::Keep);
+        assert_eq!(site.principal(&winner).await, Some(bob()));
+    }
 }

@@ -278,6 +278,12 @@ impl Site {
         issued(&session)
     }
 
+    /// Commits the changes of this request. The commit takes effect, and its answer is lost.
+    async fn commit_without_answer(&self, session: &Request) {
+        self.store.lose_answer.store(true, Relaxed);
+        assert!(session.commit().await.is_err());
+    }
+
     /// The id after a renewal.
     async fn renew(&self, id: &SessionId) -> SessionId {
         let session = self.open(Some(id));
@@ -323,6 +329,30 @@ fn alice() -> Principal {
 
 async fn finish(session: &Request) -> Result<(), SessionError> {
     session.finish(RecordedChanges::Commit).await
+}
+
+/// A site with a stored session, the id of the session, and a request with this id.
+async fn opened() -> (Site, SessionId, Request) {
+    let site = Site::new();
+    let id = site.session().await;
+    let session = site.open(Some(&id));
+    (site, id, session)
+}
+
+/// The same with a request that has loaded the session.
+async fn loaded() -> (Site, SessionId, Request) {
+    let (site, id, session) = opened().await;
+    session.get::<i32>("n").await.unwrap();
+    (site, id, session)
+}
+
+/// A site with a session of bob, the id of the session, and a request that has loaded it.
+async fn signed_in() -> (Site, SessionId, Request) {
+    let site = Site::new();
+    let bobs = site.sign_in(None, bob()).await;
+    let session = site.open(Some(&bobs));
+    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+    (site, bobs, session)
 }
 
 #[tokio::test]
@@ -397,9 +427,7 @@ async fn session_is_not_created_if_its_cookie_cannot_be_sent() {
 
 #[tokio::test]
 async fn long_lived_body_can_commit() {
-    let site = Site::new();
-    let id = site.session().await;
-    let session = site.open(Some(&id));
+    let (site, id, session) = opened().await;
     finish(&session).await.unwrap();
     session.insert("progress", &50).unwrap();
     session.commit().await.unwrap();

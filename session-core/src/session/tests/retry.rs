@@ -2,11 +2,18 @@
 
 use super::*;
 
+/// A site, and a request whose session was created by a call without an answer.
+async fn created_without_answer() -> (Site, Request) {
+    let site = Site::new();
+    let session = site.open(None);
+    session.insert("first", &1).unwrap();
+    site.commit_without_answer(&session).await;
+    (site, session)
+}
+
 #[tokio::test]
 async fn sign_in_with_a_lost_answer_can_be_repeated() {
-    let site = Site::new();
-    let old = site.session().await;
-    let session = site.open(Some(&old));
+    let (site, _, session) = opened().await;
     session.sign_in(bob());
     session.principal().await.unwrap();
     site.store.lose_answer.store(true, Relaxed);
@@ -24,11 +31,7 @@ async fn sign_in_with_a_lost_answer_can_be_repeated() {
 
 #[tokio::test]
 async fn creation_with_a_lost_answer_leaves_one_session() {
-    let site = Site::new();
-    let session = site.open(None);
-    session.insert("first", &1).unwrap();
-    site.store.lose_answer.store(true, Relaxed);
-    assert!(session.commit().await.is_err());
+    let (site, session) = created_without_answer().await;
     session.insert("second", &2).unwrap();
     session.commit().await.unwrap();
     let stored = site.open(Some(&issued(&session)));
@@ -38,13 +41,9 @@ async fn creation_with_a_lost_answer_leaves_one_session() {
 
 #[tokio::test]
 async fn session_with_a_lost_rotation_answer_can_be_destroyed() {
-    let site = Site::new();
-    let id = site.session().await;
-    let session = site.open(Some(&id));
-    session.get::<i32>("n").await.unwrap();
+    let (site, _, session) = loaded().await;
     session.renew();
-    site.store.lose_answer.store(true, Relaxed);
-    assert!(session.commit().await.is_err());
+    site.commit_without_answer(&session).await;
     session.destroy().await.unwrap();
     assert_eq!(site.living().await, 0);
     assert_eq!(session.cookie(), CookieChange::Remove);
@@ -52,10 +51,7 @@ async fn session_with_a_lost_rotation_answer_can_be_destroyed() {
 
 #[tokio::test]
 async fn h27_destroy_ends_a_session_that_rotated_meanwhile() {
-    let site = Site::new();
-    let id = site.session().await;
-    let logout = site.open(Some(&id));
-    logout.get::<i32>("n").await.unwrap();
+    let (site, id, logout) = loaded().await;
     let renewal = site.open(Some(&id));
     renewal.renew();
     finish(&renewal).await.unwrap();
@@ -107,9 +103,7 @@ async fn https_only_session_is_not_destroyed_over_plain_http() {
 
 #[tokio::test]
 async fn clone_that_keeps_recording_does_not_delay_the_response() {
-    let site = Site::new();
-    let id = site.session().await;
-    let session = site.open(Some(&id));
+    let (site, id, session) = opened().await;
     session.insert("n", &2).unwrap();
     let clone = session.clone();
     let recording = tokio::spawn(async move {
@@ -126,11 +120,25 @@ async fn clone_that_keeps_recording_does_not_delay_the_response() {
 
 #[tokio::test]
 async fn destroy_after_a_lost_creation_answer_leaves_no_orphan() {
-    let site = Site::new();
-    let session = site.open(None);
-    session.insert("n", &1).unwrap();
-    site.store.lose_answer.store(true, Relaxed);
-    assert!(session.commit().await.is_err());
+    let (site, session) = created_without_answer().await;
     session.destroy().await.unwrap();
     assert_eq!(site.living().await, 0);
+}
+
+#[tokio::test]
+async fn clear_and_equal_insert_during_a_commit_keep_the_value() {
+    let (site, id, session) = loaded().await;
+    session.insert("n", &5).unwrap();
+    session.insert("m", &6).unwrap();
+    let (committed, ()) = tokio::join!(session.commit(), async {
+        session.clear();
+        session.insert("n", &5).unwrap();
+    });
+    committed.unwrap();
+    session.commit().await.unwrap();
+    let read = site.open(Some(&id));
+    assert_eq!(
+        (read.get::<i32>("n").await.unwrap(), read.get::<i32>("m").await.unwrap()),
+        (Some(5), None)
+    );
 }

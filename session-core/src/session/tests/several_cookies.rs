@@ -213,3 +213,36 @@ async fn h32_event_of_another_cookie_names_no_wrong_user() {
     session.destroy().await.unwrap();
     assert_eq!(site.audit.take(), ["ended SignedOut bob", "ended SignedOut -"]);
 }
+
+#[tokio::test]
+async fn h33_old_planted_cookie_does_not_refuse_the_sign_out() {
+    for reads_before in [false, true] {
+        let site = Site::new();
+        let planted = site.session().await;
+        let victims = site.sign_in(Some(&planted), alice()).await;
+        site.clock.advance(MINUTE);
+        let own = site.sign_in(None, bob()).await;
+        let session = site.open_several(&[&own, &planted]);
+        if reads_before {
+            assert_eq!(session.principal().await.unwrap(), Some(bob()));
+        }
+        session.destroy().await.unwrap();
+        assert_eq!(session.cookie(), CookieChange::Remove, "reads before: {reads_before}");
+        assert!(site.record(&own).await.is_none());
+        assert_eq!(site.principal(&victims).await, Some(alice()));
+    }
+}
+
+#[tokio::test]
+async fn h33_planted_cookie_of_a_moment_ago_refuses_the_sign_out() {
+    let site = Site::new();
+    let own = site.sign_in(None, bob()).await;
+    let planted = site.session().await;
+    let victims = site.sign_in(Some(&planted), alice()).await;
+    let session = site.open_several(&[&own, &planted]);
+    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+    assert!(matches!(session.destroy().await, Err(SessionError::Superseded)));
+    assert_eq!(session.cookie(), CookieChange::Keep);
+    assert!(site.record(&own).await.is_none());
+    assert_eq!(site.principal(&victims).await, Some(alice()));
+}

@@ -124,10 +124,7 @@ async fn another_user_gets_another_key() {
 
 #[tokio::test]
 async fn former_session_ends_only_if_the_new_one_can_start() {
-    let site = Site::new();
-    let bobs = site.sign_in(None, bob()).await;
-    let session = site.open(Some(&bobs));
-    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+    let (site, bobs, session) = signed_in().await;
     finish(&session).await.unwrap();
     session.sign_in(alice());
     assert!(matches!(session.commit().await, Err(SessionError::HeadSent)));
@@ -147,10 +144,7 @@ async fn former_session_ends_only_if_the_new_one_can_start() {
 
 #[tokio::test]
 async fn another_user_does_not_remove_the_cookie_of_a_racing_sign_in() {
-    let site = Site::new();
-    let bobs = site.sign_in(None, bob()).await;
-    let session = site.open(Some(&bobs));
-    assert_eq!(session.principal().await.unwrap(), Some(bob()));
+    let (site, bobs, session) = signed_in().await;
     let fresh = site.sign_in(Some(&bobs), bob()).await;
     session.sign_in(alice());
     site.store.fail(["create"]);
@@ -162,8 +156,7 @@ async fn another_user_does_not_remove_the_cookie_of_a_racing_sign_in() {
     let session = site.open(Some(&fresh));
     assert_eq!(session.principal().await.unwrap(), Some(bob()));
     session.sign_in(bob());
-    site.store.lose_answer.store(true, Relaxed);
-    assert!(session.commit().await.is_err());
+    site.commit_without_answer(&session).await;
     session.sign_in(alice());
     finish(&session).await.unwrap();
     assert_eq!(site.living().await, 1);
@@ -407,4 +400,49 @@ impl std::io::Write for Logged {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+#[tokio::test]
+async fn strength_set_after_a_sign_in_belongs_to_the_sign_in() {
+    let site = Site::new();
+    let mfa = Some(ShortText::new("mfa").unwrap());
+    for id in [None, Some(site.session().await), Some(site.sign_in(None, bob()).await)] {
+        let session = site.open(id.as_ref());
+        session.sign_in(SignIn::new(bob()).acr("pwd").unwrap());
+        session.reauthenticated_with("mfa").unwrap();
+        assert_eq!(session.acr().await.unwrap(), mfa);
+        finish(&session).await.unwrap();
+        assert_eq!(site.open(Some(&issued(&session))).acr().await.unwrap(), mfa);
+        let session = site.open(id.as_ref());
+        session.sign_in(SignIn::new(alice()).acr("mfa").unwrap());
+        session.reauthenticated();
+        finish(&session).await.unwrap();
+        assert_eq!(site.open(Some(&issued(&session))).acr().await.unwrap(), mfa);
+    }
+}
+
+#[tokio::test]
+async fn sign_in_drops_the_strength_that_was_set_before_it() {
+    let (site, _, session) = signed_in().await;
+    session.reauthenticated_with("mfa").unwrap();
+    session.sign_in(bob());
+    assert_eq!(session.acr().await.unwrap(), None);
+    finish(&session).await.unwrap();
+    assert_eq!(site.open(Some(&issued(&session))).acr().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn label_is_that_of_the_latest_sign_in() {
+    let site = Site::new();
+    let session = site.open(None);
+    assert_eq!(session.label().await.unwrap(), None);
+    session.sign_in(SignIn::new(bob()).label_from("Firefox/142.0 on a very long operating system"));
+    let label = |label: Option<ShortText>| label.map(|label| label.as_str().to_owned());
+    let cut = Some("Firefox/142.0 on a very long operating s".to_owned());
+    assert_eq!(label(session.label().await.unwrap()), cut, "before the commit");
+    finish(&session).await.unwrap();
+    let id = issued(&session);
+    assert_eq!(label(site.open(Some(&id)).label().await.unwrap()), cut);
+    let id = site.sign_in(Some(&id), SignIn::new(bob())).await;
+    assert_eq!(site.open(Some(&id)).label().await.unwrap(), None);
 }

@@ -40,9 +40,7 @@ async fn h16_add_without_a_load_keeps_a_session_alive() {
 
 #[tokio::test]
 async fn timeouts_of_a_session_are_stored_with_it() {
-    let site = Site::new();
-    let id = site.session().await;
-    let session = site.open(Some(&id));
+    let (site, id, session) = opened().await;
     session.set_idle_timeout(Duration::from_secs(86_400));
     session.set_absolute_timeout(Duration::from_secs(86_400 * 30));
     session.set_persistence(Persistence::Persistent);

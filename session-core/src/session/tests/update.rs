@@ -27,10 +27,7 @@ async fn c16_concurrent_updates_lose_nothing() {
 
 #[tokio::test]
 async fn update_does_not_overwrite_unseen_commits() {
-    let site = Site::new();
-    let id = site.session().await;
-    let session = site.open(Some(&id));
-    session.get::<i32>("n").await.unwrap();
+    let (site, id, session) = loaded().await;
     site.open(Some(&id)).add("n", 10).await.unwrap();
     session.add("other", 1).await.unwrap();
     assert_eq!(session.update::<i32>("n", |n| n.map(|n| n + 1)).await.unwrap(), Some(12));
@@ -88,9 +85,7 @@ async fn s20_users_list_and_end_only_their_own_devices() {
 
 #[tokio::test]
 async fn update_ignores_what_a_clone_records_meanwhile() {
-    let site = Site::new();
-    let id = site.session().await;
-    let session = site.open(Some(&id));
+    let (site, id, session) = opened().await;
     let clone = session.clone();
     let updated = session.update::<i32>("n", |n| {
         clone.insert("n", &50).unwrap();

@@ -88,3 +88,50 @@ async fn session_that_ended_meanwhile_is_not_copied() {
     assert!(matches!(finish(&slow).await, Err(SessionError::Gone)));
     assert_eq!((slow.cookie(), site.living().await), (CookieChange::Keep, 0));
 }
+
+/// A request that has copied the session of bob to a new id, and could not end the first session.
+async fn copied_without_an_end(site: &Site) -> (SessionId, Request) {
+    let old = site.session().await;
+    let session = site.open(Some(&old));
+    session.sign_in(bob());
+    session.insert("m", &2).unwrap();
+    site.audit.take();
+    site.store.fail(["delete"]);
+    assert!(session.commit().await.is_err());
+    assert_eq!(site.living().await, 2);
+    (old, session)
+}
+
+#[tokio::test]
+async fn repeated_commit_ends_the_session_that_was_copied() {
+    let site = site();
+    let (old, session) = copied_without_an_end(&site).await;
+    assert!(session.commit().await.is_err(), "a failure is not reported as a success");
+    assert!(session.add("k", 1).await.is_err());
+    site.store.fail([]);
+    finish(&session).await.unwrap();
+    assert_eq!((site.record(&old).await, site.living().await), (None, 1));
+    let read = site.open(Some(&issued(&session)));
+    assert_eq!(read.principal().await.unwrap(), Some(bob()));
+    assert_eq!(read.get::<i32>("m").await.unwrap(), Some(2));
+    assert_eq!(site.audit.take(), ["signed in bob"], "the copy is made once");
+}
+
+#[tokio::test]
+async fn sign_out_ends_the_session_that_was_copied() {
+    let site = site();
+    let (_, session) = copied_without_an_end(&site).await;
+    assert!(session.destroy().await.is_err());
+    site.store.fail([]);
+    session.destroy().await.unwrap();
+    assert_eq!((session.cookie(), site.living().await), (CookieChange::Remove, 0));
+}
+
+#[tokio::test]
+async fn failed_response_still_tries_to_end_the_copied_session() {
+    let site = site();
+    let (old, session) = copied_without_an_end(&site).await;
+    site.store.fail([]);
+    session.finish(RecordedChanges::Drop).await.unwrap();
+    assert_eq!((site.record(&old).await, site.living().await), (None, 1));
+}

@@ -55,6 +55,13 @@ pub(super) fn raw(owner: &OwnerHandle) -> StdUnixStream {
     ours
 }
 
+/// A store with one session of this size, and the key of the session.
+pub(super) async fn store_with_session(bytes: usize) -> (Arc<MemoryStore>, StoreKey) {
+    let store = Arc::new(MemoryStore::new());
+    let session = fill(&store, 1, bytes).await.remove(0);
+    (store, session)
+}
+
 pub(super) async fn fill(store: &MemoryStore, sessions: usize, bytes: usize) -> Vec<StoreKey> {
     let mut keys = Vec::new();
     for _ in 0..sessions {

@@ -1,4 +1,4 @@
-//! [`Task`]: what the command line tells the program to do.
+//! [`Invocation`]: what the command line tells the program to do.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -9,7 +9,7 @@ use super::{SettingError, Settings, flags, raw, reader::SettingReader, values::P
 
 /// What the command line tells the program to do.
 #[derive(Debug)]
-pub(crate) enum Task {
+pub(crate) enum Invocation {
     /// Serve requests with several worker processes.
     Serve(Settings),
     /// Own the sessions of other servers.
@@ -36,14 +36,14 @@ pub(crate) enum OutputFormat {
     Json,
 }
 
-impl Task {
+impl Invocation {
     /// Reads command line, environment and file.
     ///
     /// # Errors
     /// [`SettingError`]. If clap refuses the command line, the program ends at once with clap's
     /// message and code 2.
     pub(crate) fn from_process() -> Result<Self, SettingError> {
-        Self::from_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit())
+        Self::from_arguments(std::env::args_os()).unwrap_or_else(|error| refuse(&error))
     }
 
     /// Reads these arguments, environment and file. The first argument is the name of the program.
@@ -59,15 +59,15 @@ impl Task {
         if let (Some(("ctl", ctl)), false) = (matches.subcommand(), print) {
             return ctl_args(ctl).map(Self::Ctl);
         }
-        let task_matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
-        let mut raw = raw::merge(task_matches)?;
+        let command_matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+        let mut raw = raw::merge(command_matches)?;
         let settings = Settings::parse(&raw)?;
         let role = match matches.subcommand_name() {
             Some("owner") => ProcessRole::Owner,
             _ => ProcessRole::Server,
         };
         settings.check_used(&SettingReader(&raw), role)?;
-        if print || task_matches.get_flag("print-config") {
+        if print || command_matches.get_flag("print-config") {
             settings.insert_resolved(&mut raw);
             return Ok(Self::PrintConfig(raw::render(&raw)));
         }
@@ -76,6 +76,21 @@ impl Task {
             ProcessRole::Server => Self::Serve(settings),
         })
     }
+}
+
+/// Ends the program with clap's message, without an argument that can contain a password.
+#[expect(clippy::print_stderr, reason = "the log is not set up yet")]
+#[expect(clippy::exit, reason = "clap's own function for this ends the program too")]
+fn refuse(error: &clap::Error) -> ! {
+    if !error.use_stderr() || !error.render().to_string().contains("://") {
+        error.exit()
+    }
+    eprintln!(
+        "error: {}: an argument that is a URL is in the wrong place; the URL is not shown, because \
+         it can contain a password; use --store-url URL, or see --help",
+        error.kind()
+    );
+    std::process::exit(2)
 }
 
 /// Reads the arguments of `ctl`. Settings that it does not use are not checked.

@@ -15,7 +15,7 @@ const PAGE: usize = 1_000;
 
 /// All that a reader of the server sees.
 #[derive(Debug)]
-pub struct Stored {
+pub struct ServerContent {
     /// The keys of the sessions.
     pub sessions: Vec<String>,
     /// Further values that only one session has: the hash of its secret and the `mark` of a
@@ -27,10 +27,10 @@ pub struct Stored {
     pub bytes: Vec<u8>,
 }
 
-impl Stored {
+impl ServerContent {
     /// All records of an owner, by a scan.
     pub(crate) async fn in_owner(owner: &Owner) -> Self {
-        let mut stored =
+        let mut content =
             Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
         let store = IpcStore::connect(owner.path());
         let mut cursor = None;
@@ -38,44 +38,44 @@ impl Stored {
             let page = store.scan(cursor, PAGE).await.expect("the owner answers");
             for (key, record) in page.records {
                 let record = serde_json::to_string(&record).expect("a record is JSON");
-                stored.bytes.extend([key.as_str(), "\n", &record, "\n"].concat().into_bytes());
-                stored.sessions.push(key.as_str().to_owned());
+                content.bytes.extend([key.as_str(), "\n", &record, "\n"].concat().into_bytes());
+                content.sessions.push(key.as_str().to_owned());
             }
             cursor = page.next;
             if cursor.is_none() {
-                return stored;
+                return content;
             }
         }
     }
 
     /// All keys of Redis with a prefix.
     pub(crate) async fn in_redis(redis: &AnyRedis, prefix: &str) -> Self {
-        let mut stored =
+        let mut content =
             Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
-        for (name, content) in redis.dump(&format!("{prefix}*")).await {
+        for (name, value) in redis.dump(&format!("{prefix}*")).await {
             let name = &name[prefix.len()..];
             match name.strip_prefix("s}") {
-                Some(key) => stored.sessions.push(key.to_owned()),
-                None => stored.others.push(name.to_owned()),
+                Some(key) => content.sessions.push(key.to_owned()),
+                None => content.others.push(name.to_owned()),
             }
-            stored.bytes.extend([name.as_bytes(), b"\n", &content, b"\n"].concat());
+            content.bytes.extend([name.as_bytes(), b"\n", &value, b"\n"].concat());
         }
-        stored
+        content
     }
 
     /// All documents of a database of MongoDB.
     pub(crate) async fn in_mongo(mongo: &AnyMongo) -> Self {
-        let mut stored =
+        let mut content =
             Self { sessions: Vec::new(), marks: Vec::new(), others: Vec::new(), bytes: Vec::new() };
         for document in mongo.dump().await {
             match document.get_binary_generic("_id") {
-                Ok(key) => stored.sessions.push(String::from_utf8_lossy(key).into_owned()),
-                Err(_) => stored.others.push(text(&document, "_id")),
+                Ok(key) => content.sessions.push(String::from_utf8_lossy(key).into_owned()),
+                Err(_) => content.others.push(text(&document, "_id")),
             }
-            stored.marks.extend(["secret", "mark"].map(|field| text(&document, field)));
-            stored.bytes.extend(document.to_vec().expect("a document is valid BSON"));
+            content.marks.extend(["secret", "mark"].map(|field| text(&document, field)));
+            content.bytes.extend(document.to_vec().expect("a document is valid BSON"));
         }
-        stored
+        content
     }
 
     /// All rows of an SQL database, whose sessions are in `table`.

@@ -1,4 +1,4 @@
-//! The heartbeat of a worker: it is sent only while all event loops of the worker run.
+//! The heartbeat of a worker: the worker sends it only while all its event loops run.
 
 use std::{
     collections::BTreeMap,
@@ -24,23 +24,24 @@ use crate::{
     },
 };
 
-/// The heartbeat of one event loop, and the count of its requests. From
-/// [`Worker::pulse`](crate::Worker::pulse).
+/// The part of one event loop in the heartbeat of the worker, and the count of its requests. From
+/// [`Worker::heartbeat`](crate::Worker::heartbeat). [`HeartbeatPolicy`](crate::HeartbeatPolicy)
+/// sets the times.
 ///
-/// Cloning is cheap; all clones are the same pulse. When the last clone is dropped, or the event
-/// loop ends, the heartbeat of the worker no longer waits for that loop. So a thread that stopped
-/// serving does not count as hung.
+/// Cloning is cheap; all clones refer to the same event loop. When the last clone is dropped, or
+/// the event loop ends, the heartbeat of the worker no longer waits for that loop. So a thread that
+/// stopped serving does not count as hung.
 #[derive(Clone)]
-pub struct Pulse(Arc<PulseInner>);
+pub struct Heartbeat(Arc<HeartbeatInner>);
 
-struct PulseInner {
+struct HeartbeatInner {
     id: u64,
     loops: Arc<EventLoops>,
     requests: Arc<AtomicU64>,
     answering: AbortHandle,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Counts one request, for [`WorkerInfo::requests`](crate::WorkerInfo::requests) and
     /// [`RecyclePolicy::max_requests`](crate::RecyclePolicy::max_requests). The program decides
     /// what a request is.
@@ -50,13 +51,13 @@ impl Pulse {
     }
 }
 
-impl fmt::Debug for Pulse {
+impl fmt::Debug for Heartbeat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pulse").field("requests", &self.0.requests).finish_non_exhaustive()
+        f.debug_struct("Heartbeat").field("requests", &self.0.requests).finish_non_exhaustive()
     }
 }
 
-impl Drop for PulseInner {
+impl Drop for HeartbeatInner {
     fn drop(&mut self) {
         // Here too, and not only at the end of the task: a blocked loop would not run its task.
         self.loops.remove(self.id);
@@ -91,18 +92,18 @@ struct EventLoop {
 
 impl EventLoops {
     /// Adds the event loop that runs this call.
-    pub(super) fn pulse(self: &Arc<Self>) -> Pulse {
+    pub(super) fn heartbeat(self: &Arc<Self>) -> Heartbeat {
         let requests = Arc::new(AtomicU64::new(0));
         // The current round does not wait for it.
         let entry = EventLoop { round: *self.round.borrow(), requests: Arc::clone(&requests) };
         let id = self.loops().add(entry);
         let registration = Registration { id, loops: Arc::clone(self) };
         let answering = tokio::spawn(answer_rounds(registration)).abort_handle();
-        Pulse(Arc::new(PulseInner { id, loops: Arc::clone(self), requests, answering }))
+        Heartbeat(Arc::new(HeartbeatInner { id, loops: Arc::clone(self), requests, answering }))
     }
 
     /// Sends heartbeats until the primary has ended. It runs on the event loop of the control
-    /// connection, so that loop takes part without a pulse.
+    /// connection, so that loop takes part without a [`Heartbeat`].
     ///
     /// At most one heartbeat waits for a primary that does not read: the next round begins when
     /// the heartbeat is written.
@@ -253,32 +254,32 @@ mod tests {
     /// after the second.
     fn blocked_thread(
         event_loops: &Arc<EventLoops>,
-    ) -> (Pulse, mpsc::Sender<()>, thread::JoinHandle<()>) {
-        let (event_loops, (pulse, pulses), (signal, signals)) =
+    ) -> (Heartbeat, mpsc::Sender<()>, thread::JoinHandle<()>) {
+        let (event_loops, (heartbeat, heartbeats), (signal, signals)) =
             (Arc::clone(event_loops), mpsc::channel(), mpsc::channel());
         let thread = thread::spawn(move || {
             Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-                pulse.send(event_loops.pulse()).unwrap();
+                heartbeat.send(event_loops.heartbeat()).unwrap();
                 signals.recv().unwrap();
                 while signals.try_recv().is_err() {
                     sleep(EVERY).await;
                 }
             });
         });
-        (pulses.recv().unwrap(), signal, thread)
+        (heartbeats.recv().unwrap(), signal, thread)
     }
 
     #[tokio::test]
     async fn k08_one_blocked_loop_of_several_stops_the_heartbeat() {
         let (event_loops, mut beats) = start();
-        let _here = event_loops.pulse();
+        let _here = event_loops.heartbeat();
         next(&mut beats).await;
-        let (_pulse, signal, thread) = blocked_thread(&event_loops);
+        let (_heartbeat, signal, thread) = blocked_thread(&event_loops);
         drain(&mut beats).await;
         signal.send(()).unwrap();
         next(&mut beats).await;
         next(&mut beats).await;
-        // An ended loop does not block the heartbeat, although its pulse is still held.
+        // An ended loop does not block the heartbeat, although its `Heartbeat` is still held.
         signal.send(()).unwrap();
         thread.join().unwrap();
         next(&mut beats).await;
@@ -286,18 +287,18 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn k08_pulse_of_the_actix_app_factory_is_of_the_serving_thread() {
+    async fn k08_heartbeat_of_the_actix_app_factory_is_of_the_serving_thread() {
         let (event_loops, mut beats) = start();
         let (signal, signals) = mpsc::channel::<()>();
-        let (signals, pulses) = (Arc::new(Mutex::new(signals)), Arc::clone(&event_loops));
+        let (signals, loops) = (Arc::new(Mutex::new(signals)), Arc::clone(&event_loops));
         let app = move || {
             let signals = Arc::clone(&signals);
-            let blocks = move |pulse: Data<Pulse>| {
-                pulse.count();
+            let blocks = move |heartbeat: Data<Heartbeat>| {
+                heartbeat.count();
                 let signals = Arc::clone(&signals);
                 async move { signals.lock().unwrap().recv().map_or("gone", |()| "unblocked") }
             };
-            App::new().app_data(Data::new(pulses.pulse())).route("/", get().to(blocks))
+            App::new().app_data(Data::new(loops.heartbeat())).route("/", get().to(blocks))
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -324,12 +325,12 @@ mod tests {
     #[tokio::test]
     async fn last_clone_removes_a_blocked_loop_and_its_count_stays() {
         let (event_loops, mut beats) = start();
-        let (pulse, signal, thread) = blocked_thread(&event_loops);
+        let (heartbeat, signal, thread) = blocked_thread(&event_loops);
         drain(&mut beats).await;
-        let clone = pulse.clone();
-        pulse.count();
+        let clone = heartbeat.clone();
+        heartbeat.count();
         clone.count();
-        drop(pulse);
+        drop(heartbeat);
         assert!(timeout(SHORT, frame::read::<ToPrimary>(&mut beats)).await.is_err());
         drop(clone);
         assert_eq!(next(&mut beats).await, 2);

@@ -1,21 +1,27 @@
 //! The database behind a store: its dialect, its connections, and how a statement is executed.
 
-use std::time::Duration;
-
 use sqlx::AssertSqlSafe;
+#[cfg(feature = "postgres")]
+use sqlx::Connection;
 
 use super::pool::{AfterError, Pool};
 #[cfg(feature = "sqlite")]
-use super::writer_lock::{WriterGuard, WriterLock};
+use super::{
+    database_file::{DatabaseFile, FileState},
+    writer_lock::{WriterGuard, WriterLock},
+};
+#[cfg(feature = "postgres")]
+use crate::url::Preparation;
 use crate::{
     codec::Row,
+    config::Config,
     dialect::{Arg, Dialect, Sql, Statement},
     error::{ClientError, ConfigError},
     url::Driver,
 };
 
 /// The database behind a store.
-pub(crate) struct Engine {
+pub(crate) struct Database {
     dialect: Dialect,
     pool: DriverPool,
 }
@@ -23,11 +29,12 @@ pub(crate) struct Engine {
 /// The connections of one of the drivers.
 enum DriverPool {
     #[cfg(feature = "postgres")]
-    Postgres(Pool<sqlx::Postgres>),
+    Postgres { pool: Pool<sqlx::Postgres>, preparation: Preparation },
     #[cfg(feature = "mysql")]
     MySql(Pool<sqlx::MySql>),
     #[cfg(feature = "sqlite")]
-    Sqlite { pool: Pool<sqlx::Sqlite>, writer_lock: WriterLock },
+    /// `file` is `None` for a database in memory that the application opened.
+    Sqlite { pool: Pool<sqlx::Sqlite>, writer_lock: WriterLock, file: Option<DatabaseFile> },
 }
 
 /// A connection pool that the application owns.
@@ -127,67 +134,57 @@ pub(crate) struct Written {
     pub(crate) rows: Vec<Row>,
 }
 
-impl Engine {
-    /// An engine with its own connections, at most `max_connections` for each runtime.
-    pub(crate) fn own(
-        dialect: Dialect,
-        driver: &Driver,
-        max_connections: usize,
-        wait: Duration,
-    ) -> Self {
-        let pool = match driver {
+impl Database {
+    /// A database with its own connections.
+    pub(crate) fn own(config: &Config) -> Self {
+        let (max_connections, wait) = (config.connections, config.wait());
+        let pool = match &config.driver {
             #[cfg(feature = "postgres")]
-            Driver::Postgres(options) => {
-                DriverPool::Postgres(Pool::own((**options).clone(), max_connections, wait))
-            }
+            Driver::Postgres(options) => DriverPool::Postgres {
+                pool: Pool::own((**options).clone(), max_connections, wait),
+                preparation: config.preparation,
+            },
             #[cfg(feature = "mysql")]
             Driver::MySql(options) => {
                 DriverPool::MySql(Pool::own((**options).clone(), max_connections, wait))
             }
             #[cfg(feature = "sqlite")]
             Driver::Sqlite(options) => DriverPool::Sqlite {
+                file: Some(DatabaseFile::new(options.get_filename())),
                 writer_lock: WriterLock::new(options.get_filename(), wait / 2),
                 pool: Pool::own((**options).clone(), max_connections, wait),
             },
         };
-        Self { dialect, pool }
+        Self { dialect: config.dialect, pool }
     }
 
-    /// An engine over the application's connections.
+    /// A database over the application's connections.
     ///
     /// # Errors
-    /// [`ConfigError::OtherPool`] if the pool does not belong to `driver`.
-    #[cfg_attr(
-        not(feature = "sqlite"),
-        expect(unused_variables, reason = "only writers to SQLite wait for a lock")
-    )]
-    pub(crate) fn over(
-        pool: ApplicationPool,
-        dialect: Dialect,
-        driver: &Driver,
-        wait: Duration,
-    ) -> Result<Self, ConfigError> {
-        let pool = match (pool, driver) {
+    /// [`ConfigError::OtherPool`] if the pool does not belong to the driver of the URL.
+    pub(crate) fn over(pool: ApplicationPool, config: &Config) -> Result<Self, ConfigError> {
+        let pool = match (pool, &config.driver) {
             #[cfg(feature = "postgres")]
             (ApplicationPool::Postgres(pool), Driver::Postgres(_)) => {
-                DriverPool::Postgres(Pool::Application(pool))
+                let preparation = config.preparation;
+                DriverPool::Postgres { pool: Pool::Application(pool), preparation }
             }
             #[cfg(feature = "mysql")]
             (ApplicationPool::MySql(pool), Driver::MySql(_)) => {
                 DriverPool::MySql(Pool::Application(pool))
             }
             #[cfg(feature = "sqlite")]
-            (ApplicationPool::Sqlite(pool), Driver::Sqlite(_)) => DriverPool::Sqlite {
-                writer_lock: WriterLock::of_application(
-                    pool.connect_options().get_filename(),
-                    wait / 2,
-                ),
-                pool: Pool::Application(pool),
-            },
+            (ApplicationPool::Sqlite(pool), Driver::Sqlite(_)) => {
+                let options = pool.connect_options();
+                let writer_lock =
+                    WriterLock::of_application(options.get_filename(), config.wait() / 2);
+                let file = writer_lock.path().map(DatabaseFile::new);
+                DriverPool::Sqlite { file, writer_lock, pool: Pool::Application(pool) }
+            }
             #[allow(unreachable_patterns, reason = "a build may contain one database only")]
             _ => return Err(ConfigError::OtherPool),
         };
-        Ok(Self { dialect, pool })
+        Ok(Self { dialect: config.dialect, pool })
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -215,7 +212,12 @@ impl Engine {
         // `fetch_all` reads the whole answer, because an error can follow the rows.
         match &self.pool {
             #[cfg(feature = "postgres")]
-            DriverPool::Postgres(pool) => {
+            DriverPool::Postgres { pool, preparation: Preparation::EachCall } => {
+                let rows = with!(pool, |connection| prepared_for_call(&mut connection, statement));
+                Ok(rows?.into_iter().map(Row::Postgres).collect())
+            }
+            #[cfg(feature = "postgres")]
+            DriverPool::Postgres { pool, .. } => {
                 let rows = with!(pool, |connection| query!(statement).fetch_all(&mut *connection));
                 Ok(rows?.into_iter().map(Row::Postgres).collect())
             }
@@ -225,7 +227,8 @@ impl Engine {
                 Ok(rows?.into_iter().map(Row::MySql).collect())
             }
             #[cfg(feature = "sqlite")]
-            DriverPool::Sqlite { pool, .. } => {
+            DriverPool::Sqlite { pool, file, .. } => {
+                check_file(file.as_ref(), pool)?;
                 let rows = with!(pool, |connection| query!(statement).fetch_all(&mut *connection));
                 Ok(rows?.into_iter().map(Row::Sqlite).collect())
             }
@@ -276,11 +279,14 @@ impl Engine {
         let statements = AssertSqlSafe(statements);
         match &self.pool {
             #[cfg(feature = "postgres")]
-            DriverPool::Postgres(pool) => create!(pool, statements),
+            DriverPool::Postgres { pool, .. } => create!(pool, statements),
             #[cfg(feature = "mysql")]
             DriverPool::MySql(pool) => create!(pool, statements),
             #[cfg(feature = "sqlite")]
-            DriverPool::Sqlite { pool, .. } => create!(pool, statements),
+            DriverPool::Sqlite { pool, file, .. } => {
+                check_file(file.as_ref(), pool)?;
+                create!(pool, statements)
+            }
         }
     }
 
@@ -297,5 +303,31 @@ impl Engine {
         } else {
             Ok(None)
         }
+    }
+}
+
+/// Checks that the file of the database is still at its path. If it was replaced, closes the
+/// connections to the old file.
+#[cfg(feature = "sqlite")]
+fn check_file(file: Option<&DatabaseFile>, pool: &Pool<sqlx::Sqlite>) -> Result<(), ClientError> {
+    let Some(file) = file else { return Ok(()) };
+    if file.look()? == FileState::Replaced {
+        tracing::warn!("the database file was replaced; opening the new file");
+        pool.close_connections();
+    }
+    Ok(())
+}
+
+/// Prepares and executes a statement in one transaction. The next call on the connection replaces
+/// the statement.
+#[cfg(feature = "postgres")]
+async fn prepared_for_call(
+    connection: &mut sqlx::PgConnection,
+    statement: &Statement,
+) -> Result<Vec<sqlx::postgres::PgRow>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    match query!(statement).persistent(false).fetch_all(&mut *transaction).await {
+        Ok(rows) => transaction.commit().await.map(|()| rows),
+        Err(error) => transaction.rollback().await.and(Err(error)),
     }
 }

@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod backoff;
+pub mod clock;
+pub mod commit;
+pub mod runtime_entries;
+pub mod settings;
+pub mod url;
