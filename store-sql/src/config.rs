@@ -1,10 +1,15 @@
 //! The settings of a store, and the one table of their names.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Deserializer};
 use session_core::Limits;
 use store_support::{
+    password_file,
     settings::{deserialize_section, is_valid_deadline},
     url::printable_key,
 };
@@ -43,6 +48,9 @@ pub struct Config {
     pub(crate) preparation: Preparation,
     /// The settings of the driver that name a file, each with its path.
     tls_files: Vec<(&'static str, String)>,
+    pub(crate) password_file: Option<PathBuf>,
+    /// Whether the URL or [`Config::login`] has a password.
+    has_password: bool,
     /// The address of the database, without the login.
     pub(crate) server: String,
     pub(crate) table: Box<str>,
@@ -118,6 +126,21 @@ const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "password_file",
+        values: "the path of a file, with PostgreSQL, MySQL and MariaDB",
+        default: "none",
+        meaning: "a file with the password, which the store reads for each new connection",
+        set: |config, text| {
+            config.password_file = (text != "none").then(|| PathBuf::from(text));
+            Some(())
+        },
+        out_of_range: |config| {
+            let file = config.password_file.as_ref()?;
+            let is_valid = config.dialect != Dialect::Sqlite && file.is_absolute();
+            (!is_valid).then(|| file.display().to_string())
+        },
+    },
+    Setting {
         name: "data_bytes",
         values: "a whole number, at most 1048576",
         default: "65536",
@@ -174,6 +197,8 @@ impl Config {
             driver,
             preparation: parts.preparation(),
             tls_files: parts.tls_files(),
+            password_file: None,
+            has_password: parts.has_password(),
             server,
             table: "sessions".into(),
             connections: 8,
@@ -191,6 +216,7 @@ impl Config {
     /// Replaces the user and password of the URL. SQLite has no login and ignores them.
     #[must_use]
     pub fn login(mut self, user: &str, password: &str) -> Self {
+        self.has_password = true;
         match &mut self.driver {
             #[cfg(feature = "postgres")]
             Driver::Postgres(options) => {
@@ -205,6 +231,14 @@ impl Config {
                 let _ = (user, password);
             }
         }
+        self
+    }
+
+    /// Sets the file with the password. The store reads it for each new connection, so a new
+    /// password needs no restart. A line end after the password is ignored. SQLite has no login.
+    #[must_use]
+    pub fn password_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.password_file = Some(path.as_ref().to_owned());
         self
     }
 
@@ -262,13 +296,26 @@ impl Config {
         Ok(())
     }
 
-    /// Checks that the files of the settings can be read.
+    /// Checks that the files of the settings can be read, and that one setting has the password.
     pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
         for (key, path) in &self.tls_files {
             if let Err(error) = std::fs::File::open(path) {
                 let usable = format!("the path of a PEM file that this user can read ({error})");
                 return Err(ConfigError::Value { key, value: path.clone(), usable });
             }
+        }
+        if let Some(path) = &self.password_file {
+            let invalid = |usable: String| ConfigError::Value {
+                key: "password_file",
+                value: path.display().to_string(),
+                usable,
+            };
+            if self.has_password {
+                return Err(invalid("no file, or a URL without a password".to_owned()));
+            }
+            password_file::read(path).map_err(|error| {
+                invalid(format!("the path of a file that has the password ({error})"))
+            })?;
         }
         Ok(())
     }
@@ -334,6 +381,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("dialect", &self.dialect)
             .field("server", &self.server)
+            .field("password_file", &self.password_file)
             .field("table", &self.table)
             .field("connections", &self.connections)
             .field("deadline", &self.deadline)

@@ -106,6 +106,11 @@ pub(crate) enum ClientError {
     Lost(String),
     #[error("the database is busy: {0}")]
     Busy(String),
+    #[error(
+        "the server has no connection left for this process; lower the setting connections, or \
+         allow more at the server (max_connections): {0}"
+    )]
+    TooManyConnections(String),
     /// The statement changed nothing, because it conflicted with another transaction.
     #[error("gave up after repeated conflicts with other transactions: {0}")]
     Conflict(String),
@@ -124,6 +129,13 @@ pub(crate) enum ClientError {
     Certificate(String),
     #[error("the database refuses the login; look at user, password and database in the URL: {0}")]
     Login(String),
+    #[error(
+        "the database refuses the login that it accepted before; write the new password into the \
+         file of the setting password_file, or restart with another URL: {0}"
+    )]
+    LoginChanged(String),
+    #[error("a new connection needs the password: {0}")]
+    PasswordFile(String),
     #[error(
         "the database that the URL names does not exist; create it with CREATE DATABASE as an \
          administrator, or correct the URL: {0}"
@@ -266,6 +278,7 @@ impl ClientError {
             Class::Conflict => Self::Conflict(code),
             Class::Lost => Self::Lost(code),
             Class::Busy => Self::Busy(code),
+            Class::TooManyConnections => Self::TooManyConnections(code),
             Class::ReadOnly => Self::ReadOnly(code),
             #[cfg(feature = "sqlite")]
             Class::Unreachable => Self::Unreachable(
@@ -301,6 +314,15 @@ impl ClientError {
         matches!(self, Self::Lost(_) | Self::ReadOnly(_) | Self::Pooler(_))
     }
 
+    /// The error of a store that has worked before: a login that was accepted once has changed, and
+    /// can be right again.
+    pub(crate) fn after_success(self) -> Self {
+        match self {
+            Self::Login(code) => Self::LoginChanged(code),
+            other => other,
+        }
+    }
+
     /// Adds the table's name to an error about the table.
     pub(crate) fn of_table(self, table: &str) -> Self {
         match self {
@@ -322,6 +344,9 @@ impl From<ClientError> for StoreError {
             ClientError::Unreachable(_)
             | ClientError::Lost(_)
             | ClientError::Busy(_)
+            | ClientError::TooManyConnections(_)
+            | ClientError::LoginChanged(_)
+            | ClientError::PasswordFile(_)
             | ClientError::ReadOnly(_)
             | ClientError::Conflict(_) => Self::Unavailable { store: STORE, source: error.into() },
             // No waiting helps.

@@ -278,6 +278,12 @@ impl Parts<'_> {
         if is_zero { Preparation::EachCall } else { Preparation::Once }
     }
 
+    /// Whether the URL has a password.
+    pub(crate) fn has_password(&self) -> bool {
+        let authority = self.address.split('/').next().unwrap_or_default();
+        self.dialect != Dialect::Sqlite && split_login(authority).0.contains(':')
+    }
+
     /// The settings that name a file, each with its path.
     pub(crate) fn tls_files(&self) -> Vec<(&'static str, String)> {
         tls::files(&self.driver_settings)

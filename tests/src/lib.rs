@@ -90,6 +90,7 @@ mod demo;
 mod driven;
 mod error_text;
 pub mod matrix;
+pub mod names;
 mod panicking;
 pub mod process;
 pub mod prometheus;

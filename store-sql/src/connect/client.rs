@@ -42,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) statements: FixedStatements,
     /// Whether the table is known to exist.
     is_ready: AtomicBool,
+    /// Whether the table was known to exist at any time.
+    has_worked: AtomicBool,
     /// Held by the call that creates the table.
     preparing: tokio::sync::Mutex<()>,
 }
@@ -61,6 +63,7 @@ impl Client {
             statements: FixedStatements::new(database.sql(), &config.table),
             database,
             is_ready: AtomicBool::new(false),
+            has_worked: AtomicBool::new(false),
             preparing: tokio::sync::Mutex::default(),
             config: config.clone(),
         }
@@ -84,7 +87,11 @@ impl Client {
         };
         let deadline = self.config.deadline;
         match timeout(deadline, on_table).await {
-            Ok(done) => Ok(done.map_err(|error| error.of_table(&self.config.table))?),
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) if self.has_worked.load(Ordering::Relaxed) => {
+                Err(error.after_success().of_table(&self.config.table).into())
+            }
+            Ok(Err(error)) => Err(error.of_table(&self.config.table).into()),
             Err(_) => Err(StoreError::Timeout { store: STORE, after: deadline }),
         }
     }
@@ -104,6 +111,7 @@ impl Client {
             };
             if !self.is_ready.load(Ordering::Acquire) {
                 retry(|| self.prepare_table()).await?;
+                self.has_worked.store(true, Ordering::Relaxed);
                 self.is_ready.store(true, Ordering::Release);
             }
             Ok(())

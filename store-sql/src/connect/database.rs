@@ -4,7 +4,10 @@ use sqlx::AssertSqlSafe;
 #[cfg(feature = "postgres")]
 use sqlx::Connection;
 
-use super::pool::{AfterError, Pool};
+use super::{
+    connector::{ConnectOver, Connector, Options},
+    pool::{AfterError, Pool},
+};
 #[cfg(feature = "sqlite")]
 use super::{
     database_file::{DatabaseFile, FileState},
@@ -137,22 +140,19 @@ pub(crate) struct Written {
 impl Database {
     /// A database with its own connections.
     pub(crate) fn own(config: &Config) -> Self {
-        let (max_connections, wait) = (config.connections, config.wait());
         let pool = match &config.driver {
             #[cfg(feature = "postgres")]
             Driver::Postgres(options) => DriverPool::Postgres {
-                pool: Pool::own((**options).clone(), max_connections, wait),
+                pool: own_pool((**options).clone(), config),
                 preparation: config.preparation,
             },
             #[cfg(feature = "mysql")]
-            Driver::MySql(options) => {
-                DriverPool::MySql(Pool::own((**options).clone(), max_connections, wait))
-            }
+            Driver::MySql(options) => DriverPool::MySql(own_pool((**options).clone(), config)),
             #[cfg(feature = "sqlite")]
             Driver::Sqlite(options) => DriverPool::Sqlite {
                 file: Some(DatabaseFile::new(options.get_filename())),
-                writer_lock: WriterLock::new(options.get_filename(), wait / 2),
-                pool: Pool::own((**options).clone(), max_connections, wait),
+                writer_lock: WriterLock::new(options.get_filename(), config.wait() / 2),
+                pool: own_pool((**options).clone(), config),
             },
         };
         Self { dialect: config.dialect, pool }
@@ -304,6 +304,11 @@ impl Database {
             Ok(None)
         }
     }
+}
+
+fn own_pool<D: ConnectOver>(options: Options<D>, config: &Config) -> Pool<D> {
+    let connector = Connector::new(options, config.password_file.as_deref());
+    Pool::own(connector, config.connections, config.wait())
 }
 
 /// Checks that the file of the database is still at its path. If it was replaced, closes the

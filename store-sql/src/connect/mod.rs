@@ -2,6 +2,7 @@
 //! every call uses.
 
 mod client;
+mod connector;
 mod database;
 #[cfg(feature = "sqlite")]
 mod database_file;

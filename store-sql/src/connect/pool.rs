@@ -7,35 +7,55 @@
 //! The driver's own pool checks each connection that is returned, which costs one more round trip
 //! for each call. This pool checks a connection only if it was idle for a while, or if its last
 //! call was cancelled.
+//!
+//! A task of its own opens each connection. A call that gives up does not end the attempt, so a
+//! server that takes longer to connect than a call may take is reached by a later call.
+//!
+//! A pool opens one connection after the other. If the server has none left, a pool without any
+//! goes on trying, and a pool with several gives one back. So many processes that share the limit
+//! of a server each get their first connection, and calls wait instead of failing.
 
 use std::{
+    collections::VecDeque,
     ops::{Deref, DerefMut},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
-use parking_lot::{Mutex, RwLock};
-use sqlx::{ConnectOptions, Connection, Database, pool::PoolConnection};
-use store_support::runtime_entries::remove_entry;
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use sqlx::{Connection, pool::PoolConnection};
+use store_support::{backoff::backoff, runtime_entries::remove_entry};
 use tokio::{
     runtime::{Handle, Id},
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::timeout,
+    sync::oneshot,
+    time::{interval, sleep, timeout},
 };
 
+use super::connector::{ConnectOver, Connector};
 use crate::error::ClientError;
 
 /// A connection that was idle for longer is checked before its next use, because its server may be
 /// gone.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
-type Options<D> = <<D as Database>::Connection as Connection>::Options;
+/// A connection that was idle for longer is closed, unless it is the last one of its runtime.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The same for the last one. The next call after it has to connect.
+const LAST_IDLE_LIMIT: Duration = Duration::from_mins(5);
+
+/// How often idle connections are looked at.
+const IDLE_CHECKS: Duration = Duration::from_secs(2);
+
+/// How long an attempt to connect may take. Calls end sooner, and find the connection later.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long a pool that has connections opens no others after the server refused one. In this time
+/// a pool without any gets the next connection that the server has.
+const GROWTH_PAUSE: Duration = Duration::from_secs(10);
 
 /// The connections of a store.
-pub(crate) enum Pool<D: Database> {
+pub(crate) enum Pool<D: ConnectOver> {
     /// The store's own.
     Own(OwnPool<D>),
     /// The application's.
@@ -43,39 +63,58 @@ pub(crate) enum Pool<D: Database> {
 }
 
 /// A pool for each runtime.
-pub(crate) struct OwnPool<D: Database> {
-    options: Options<D>,
+pub(crate) struct OwnPool<D: ConnectOver> {
+    connector: Connector<D>,
     max_connections: usize,
     wait: Duration,
     entries: Arc<RwLock<Vec<Entry<D>>>>,
 }
 
-/// The connections of one runtime.
-struct RuntimePool<D: Database> {
-    /// One permit for each connection that may exist.
-    permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Idle<D>>>,
-    /// Connections that were opened in an earlier generation are closed after their call.
-    generation: AtomicU64,
-}
-
-struct Idle<D: Database> {
-    connection: D::Connection,
-    since: Instant,
-}
-
-struct Entry<D: Database> {
+struct Entry<D: ConnectOver> {
     runtime: Id,
     pool: Arc<RuntimePool<D>>,
     /// Ends the task that removes this entry when the runtime ends.
     _store_alive: oneshot::Sender<()>,
 }
 
-impl<D: Database> Pool<D> {
+/// The connections of one runtime.
+struct RuntimePool<D: ConnectOver> {
+    connector: Connector<D>,
+    max_connections: usize,
+    wait: Duration,
+    state: Mutex<State<D>>,
+}
+
+struct State<D: ConnectOver> {
+    /// The connection that was used last is at the end, and is used first.
+    idle: Vec<Idle<D>>,
+    /// The calls that wait for a connection. There are none while a connection is idle.
+    waiting: VecDeque<oneshot::Sender<Offer<D>>>,
+    /// The connections that exist, in use or idle.
+    open: usize,
+    /// When each attempt to connect began that has not ended.
+    attempts: Vec<Instant>,
+    /// The last refusal because the server has too many connections, and when it came.
+    refusal: Option<(Instant, ClientError)>,
+    /// Whether the pool has to give a connection back to the server.
+    gives_back: bool,
+    /// Connections that were opened in an earlier generation are closed after their call.
+    generation: u64,
+}
+
+struct Idle<D: ConnectOver> {
+    connection: D::Connection,
+    since: Instant,
+}
+
+/// What a waiting call gets.
+type Offer<D> = Result<PooledConnection<D>, ClientError>;
+
+impl<D: ConnectOver> Pool<D> {
     /// A pool with at most `max_connections` connections for each runtime. A call waits at most
     /// `wait` for a connection.
-    pub(crate) fn own(options: Options<D>, max_connections: usize, wait: Duration) -> Self {
-        Self::Own(OwnPool { options, max_connections, wait, entries: Arc::default() })
+    pub(crate) fn own(connector: Connector<D>, max_connections: usize, wait: Duration) -> Self {
+        Self::Own(OwnPool { connector, max_connections, wait, entries: Arc::default() })
     }
 
     /// Closes all connections: those in use after their call. The application's pool keeps its
@@ -84,8 +123,9 @@ impl<D: Database> Pool<D> {
     pub(crate) fn close_connections(&self) {
         let Self::Own(own) = self else { return };
         for entry in &*own.entries.read() {
-            entry.pool.generation.fetch_add(1, Ordering::Relaxed);
-            entry.pool.idle.lock().clear();
+            let mut state = entry.pool.state.lock();
+            state.generation += 1;
+            state.close_idle();
         }
     }
 
@@ -98,58 +138,24 @@ impl<D: Database> Pool<D> {
     }
 }
 
-impl<D: Database> OwnPool<D> {
+impl<D: ConnectOver> OwnPool<D> {
     async fn acquire(&self) -> Result<PooledConnection<D>, ClientError> {
         let pool = self.runtime_pool(Handle::current().id());
-        let Ok(Ok(permit)) = timeout(self.wait, Arc::clone(&pool.permits).acquire_owned()).await
-        else {
-            return Err(ClientError::Busy(format!(
-                "all connections were in use for {:?}; nothing was sent",
-                self.wait
-            )));
-        };
-        let idle = pool.idle.lock().pop();
-        let Some(Idle { connection, since }) = idle else {
-            return self.connect(pool, Some(permit)).await;
-        };
-        let is_clean = since.elapsed() < FRESH_FOR;
-        let mut connection = PooledConnection {
-            connection: Some(connection),
-            generation: pool.generation.load(Ordering::Relaxed),
-            pool: Arc::clone(&pool),
-            permit: Some(permit),
-            wait: self.wait,
-            is_clean,
-        };
-        // If the call is cancelled during this ping, the connection is closed: the MySQL driver
-        // forgets that the answer to the ping is outstanding, and would take it for the answer to
-        // the next statement.
-        if is_clean || connection.ping().await.is_ok() {
-            connection.is_clean = true;
-            return Ok(connection);
+        let idle = pool.state.lock().take_idle();
+        if let Some((Idle { connection, since }, generation)) = idle {
+            let mut connection = PooledConnection::new(&pool, connection, generation);
+            connection.is_clean = since.elapsed() < FRESH_FOR;
+            // If the call is cancelled during this ping, the connection is closed: the MySQL driver
+            // forgets that the answer to the ping is outstanding, and would take it for the answer
+            // to the next statement.
+            if connection.is_clean || connection.ping().await.is_ok() {
+                connection.is_clean = true;
+                return Ok(connection);
+            }
+            // The server is gone, so the other idle connections are lost too.
+            pool.state.lock().close_idle();
         }
-        // The server is gone, so the other idle connections are lost too.
-        pool.idle.lock().clear();
-        let permit = connection.close();
-        self.connect(pool, permit).await
-    }
-
-    async fn connect(
-        &self,
-        pool: Arc<RuntimePool<D>>,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<PooledConnection<D>, ClientError> {
-        let generation = pool.generation.load(Ordering::Relaxed);
-        let connection =
-            Box::pin(self.options.connect()).await.map_err(ClientError::of_connecting)?;
-        Ok(PooledConnection {
-            connection: Some(connection),
-            generation,
-            pool,
-            permit,
-            wait: self.wait,
-            is_clean: true,
-        })
+        pool.wait_for_connection().await
     }
 
     /// The pool of this runtime, which is added at the runtime's first call.
@@ -164,11 +170,20 @@ impl<D: Database> OwnPool<D> {
             return pool;
         }
         let pool = Arc::new(RuntimePool {
-            permits: Arc::new(Semaphore::new(self.max_connections)),
-            idle: Mutex::default(),
-            generation: AtomicU64::new(0),
+            connector: self.connector.clone(),
+            max_connections: self.max_connections,
+            wait: self.wait,
+            state: Mutex::new(State {
+                idle: Vec::new(),
+                waiting: VecDeque::new(),
+                open: 0,
+                attempts: Vec::new(),
+                refusal: None,
+                gives_back: false,
+                generation: 0,
+            }),
         });
-        let (store_alive, store_ends) = oneshot::channel();
+        let (store_alive, mut store_ends) = oneshot::channel();
         {
             let mut entries = self.entries.write();
             if let Some(existing) = find(&entries) {
@@ -179,12 +194,206 @@ impl<D: Database> OwnPool<D> {
         // The lock is released here: a runtime that is shutting down drops the new task at once,
         // and that drop takes the lock to remove the entry.
         let end = RuntimeEnd { runtime, entries: Arc::downgrade(&self.entries) };
+        let weak = Arc::downgrade(&pool);
         tokio::spawn(async move {
             let _end = end;
-            // This returns an error when the store ends, because nothing is ever sent.
-            let _ = store_ends.await;
+            let mut checks = interval(IDLE_CHECKS);
+            loop {
+                tokio::select! {
+                    // This returns an error when the store ends, because nothing is ever sent.
+                    _ = &mut store_ends => return,
+                    _ = checks.tick() => {
+                        let Some(pool) = weak.upgrade() else { return };
+                        pool.close_unused().await;
+                    }
+                }
+            }
         });
         pool
+    }
+}
+
+impl<D: ConnectOver> RuntimePool<D> {
+    async fn wait_for_connection(self: &Arc<Self>) -> Result<PooledConnection<D>, ClientError> {
+        let (sender, offer) = oneshot::channel();
+        {
+            let mut state = self.state.lock();
+            // A connection may have been returned in the meantime.
+            if let Some((idle, generation)) = state.take_idle() {
+                return Ok(PooledConnection::new(self, idle.connection, generation));
+            }
+            state.waiting.push_back(sender);
+            self.start_next(state);
+        }
+        match timeout(self.wait, offer).await {
+            Ok(Ok(offer)) => offer,
+            // The sender is dropped only with the pool, or with the runtime.
+            Ok(Err(_)) => Err(ClientError::Lost("the runtime ends".to_owned())),
+            Err(_) => Err(self.state.lock().why_none(self.wait)),
+        }
+    }
+
+    /// Starts the next attempt to connect, if calls wait for one. A runtime that is shutting down
+    /// has no calls that wait.
+    fn start_next(self: &Arc<Self>, mut state: MutexGuard<'_, State<D>>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let attempt = self.next_attempt(&mut state);
+        // A runtime that is shutting down drops the task at once, and that drop takes the lock.
+        drop(state);
+        if let Some(attempt) = attempt {
+            runtime.spawn(attempt.run());
+        }
+    }
+
+    /// The next attempt to connect, if calls wait for one.
+    fn next_attempt(self: &Arc<Self>, state: &mut State<D>) -> Option<Attempt<D>> {
+        state.waiting.retain(|call| !call.is_closed());
+        let now = Instant::now();
+        // An attempt that takes longer may be stuck, for example after a packet was lost.
+        let is_under_way = state.attempts.iter().any(|began| now - *began < self.wait);
+        let is_refused = state.open > 0
+            && state.refusal.as_ref().is_some_and(|(at, _)| now - *at < GROWTH_PAUSE);
+        let starts = !state.waiting.is_empty()
+            && !is_under_way
+            && !is_refused
+            && state.open + state.attempts.len() < self.max_connections;
+        starts.then(|| {
+            state.attempts.push(now);
+            Attempt { pool: Arc::clone(self), began: now, generation: state.generation }
+        })
+    }
+
+    /// Closes the connections that were idle for too long.
+    async fn close_unused(&self) {
+        let unused = {
+            let mut state = self.state.lock();
+            let open = state.open;
+            let is_unused = |&(at, idle): &(usize, &Idle<D>)| {
+                let limit = if at + 1 == open { LAST_IDLE_LIMIT } else { IDLE_LIMIT };
+                idle.since.elapsed() > limit
+            };
+            // The one that was idle for the longest time is the first.
+            let count = state.idle.iter().enumerate().take_while(is_unused).count();
+            state.open -= count;
+            state.idle.drain(..count).collect::<Vec<_>>()
+        };
+        for idle in unused {
+            // Tells the server about the end, which some servers count as an error otherwise. A
+            // failure means that the connection is closed already.
+            let _ = timeout(self.wait, idle.connection.close()).await;
+        }
+    }
+}
+
+impl<D: ConnectOver> State<D> {
+    /// The idle connection that was used last, and its generation.
+    fn take_idle(&mut self) -> Option<(Idle<D>, u64)> {
+        self.idle.pop().map(|idle| (idle, self.generation))
+    }
+
+    fn close_idle(&mut self) {
+        self.open -= self.idle.len();
+        self.idle.clear();
+    }
+
+    /// Gives a waiting call what it waits for. Returns the offer if no call waits.
+    fn offer(&mut self, mut offer: Offer<D>) -> Option<Offer<D>> {
+        while let Some(call) = self.waiting.pop_front() {
+            match call.send(offer) {
+                Ok(()) => return None,
+                // That call has given up.
+                Err(returned) => offer = returned,
+            }
+        }
+        Some(offer)
+    }
+
+    /// Why a call got no connection.
+    fn why_none(&self, wait: Duration) -> ClientError {
+        match &self.refusal {
+            Some((_, error)) if self.open == 0 => error.clone(),
+            _ if self.open == 0 => ClientError::Unreachable(format!(
+                "connecting takes longer than {wait:?}; it goes on, and a later call can use the \
+                 connection"
+            )),
+            _ => ClientError::Busy(format!(
+                "all connections were in use for {wait:?}; nothing was sent"
+            )),
+        }
+    }
+}
+
+/// An attempt to open a connection, in a task of its own.
+struct Attempt<D: ConnectOver> {
+    pool: Arc<RuntimePool<D>>,
+    began: Instant,
+    generation: u64,
+}
+
+impl<D: ConnectOver> Attempt<D> {
+    async fn run(self) {
+        let pool = Arc::clone(&self.pool);
+        self.end().await;
+        pool.start_next(pool.state.lock());
+    }
+
+    /// Connects, and gives the result to the calls that wait.
+    async fn end(self) {
+        let mut refusals = 0;
+        loop {
+            let connecting = Box::pin(self.pool.connector.connect());
+            let result = timeout(CONNECT_LIMIT, connecting).await.unwrap_or_else(|_| {
+                Err(ClientError::Unreachable(format!("no answer within {CONNECT_LIMIT:?}")))
+            });
+            match result {
+                Ok(connection) => return self.opened(connection),
+                Err(error @ ClientError::TooManyConnections(_)) => {
+                    refusals += 1;
+                    if !self.tries_again(error) {
+                        return;
+                    }
+                    sleep(backoff(refusals)).await;
+                }
+                Err(error) => return self.failed(&error),
+            }
+        }
+    }
+
+    fn opened(self, connection: D::Connection) {
+        let mut state = self.pool.state.lock();
+        state.open += 1;
+        if state.refusal.as_ref().is_some_and(|(at, _)| at.elapsed() >= GROWTH_PAUSE) {
+            state.refusal = None;
+        }
+        drop(state);
+        PooledConnection::new(&self.pool, connection, self.generation).put_back();
+    }
+
+    /// Notes the refusal. Without a connection the calls depend on this attempt. Otherwise they
+    /// wait for one that is in use.
+    fn tries_again(&self, error: ClientError) -> bool {
+        let mut state = self.pool.state.lock();
+        state.refusal = Some((Instant::now(), error));
+        state.gives_back = state.open > 1;
+        state.waiting.retain(|call| !call.is_closed());
+        state.open == 0 && !state.waiting.is_empty()
+    }
+
+    fn failed(&self, error: &ClientError) {
+        let waiting = std::mem::take(&mut self.pool.state.lock().waiting);
+        for call in waiting {
+            // It fails if that call has given up.
+            let _ = call.send(Err(error.clone()));
+        }
+    }
+}
+
+impl<D: ConnectOver> Drop for Attempt<D> {
+    fn drop(&mut self) {
+        let mut state = self.pool.state.lock();
+        if let Some(index) = state.attempts.iter().position(|began| *began == self.began) {
+            state.attempts.swap_remove(index);
+        }
     }
 }
 
@@ -198,15 +407,15 @@ pub(crate) enum AfterError {
 }
 
 /// A connection that one call uses.
-pub(crate) enum Checkout<D: Database> {
+pub(crate) enum Checkout<D: ConnectOver> {
     Own(PooledConnection<D>),
     Application(PoolConnection<D>),
 }
 
-impl<D: Database> Checkout<D> {
+impl<D: ConnectOver> Checkout<D> {
     /// Returns the connection after an answer. The next call can use it without a check.
     pub(crate) fn release(self) {
-        if let Self::Own(mut connection) = self {
+        if let Self::Own(connection) = self {
             connection.put_back();
         }
     }
@@ -224,16 +433,14 @@ impl<D: Database> Checkout<D> {
     /// because their server is probably gone as well.
     pub(crate) fn release_after_error(self, state: AfterError) {
         match self {
-            Self::Own(mut connection) if state == AfterError::Usable => {
+            Self::Own(connection) if state == AfterError::Usable => {
                 if connection.is_clean {
                     connection.put_back();
-                } else {
-                    drop(connection.close());
                 }
             }
             Self::Own(mut connection) => {
-                connection.pool.idle.lock().clear();
-                drop(connection.close());
+                connection.is_clean = false;
+                connection.pool.state.lock().close_idle();
             }
             // The application's pool checks whether a connection is alive, but a server that is not
             // the primary any more answers that check too.
@@ -246,7 +453,7 @@ impl<D: Database> Checkout<D> {
     }
 }
 
-impl<D: Database> Deref for Checkout<D> {
+impl<D: ConnectOver> Deref for Checkout<D> {
     type Target = D::Connection;
 
     fn deref(&self) -> &D::Connection {
@@ -260,7 +467,7 @@ impl<D: Database> Deref for Checkout<D> {
     }
 }
 
-impl<D: Database> DerefMut for Checkout<D> {
+impl<D: ConnectOver> DerefMut for Checkout<D> {
     fn deref_mut(&mut self) -> &mut D::Connection {
         match self {
             Self::Application(connection) => connection,
@@ -272,21 +479,23 @@ impl<D: Database> DerefMut for Checkout<D> {
     }
 }
 
-/// A connection of a runtime's pool, with its permit.
-pub(crate) struct PooledConnection<D: Database> {
+/// A connection of a runtime's pool that is in use. It counts as open until it is dropped.
+pub(crate) struct PooledConnection<D: ConnectOver> {
     connection: Option<D::Connection>,
     generation: u64,
     pool: Arc<RuntimePool<D>>,
-    permit: Option<OwnedSemaphorePermit>,
-    wait: Duration,
     /// Whether the connection can be used again once the outstanding answers have arrived.
     is_clean: bool,
 }
 
-impl<D: Database> PooledConnection<D> {
+impl<D: ConnectOver> PooledConnection<D> {
+    fn new(pool: &Arc<RuntimePool<D>>, connection: D::Connection, generation: u64) -> Self {
+        Self { connection: Some(connection), generation, pool: Arc::clone(pool), is_clean: true }
+    }
+
     async fn ping(&mut self) -> Result<(), sqlx::Error> {
         match &mut self.connection {
-            Some(connection) => match timeout(self.wait, connection.ping()).await {
+            Some(connection) => match timeout(self.pool.wait, connection.ping()).await {
                 Ok(answer) => answer,
                 Err(_) => Err(sqlx::Error::WorkerCrashed),
             },
@@ -294,61 +503,70 @@ impl<D: Database> PooledConnection<D> {
         }
     }
 
-    fn put_back(&mut self) {
-        let is_current = self.generation == self.pool.generation.load(Ordering::Relaxed);
-        if let Some(connection) = self.connection.take().filter(|_| is_current) {
-            self.pool.idle.lock().push(Idle { connection, since: Instant::now() });
+    /// Gives the connection to a waiting call, or makes it idle.
+    fn put_back(mut self) {
+        let pool = Arc::clone(&self.pool);
+        let mut state = pool.state.lock();
+        let is_given_back = state.gives_back && state.open > 1;
+        state.gives_back = false;
+        if is_given_back || self.generation != state.generation {
+            drop(state);
+            self.is_clean = false;
+            return;
         }
-        // The permit is released last, so that the next call finds the connection.
-        self.permit = None;
+        self.is_clean = true;
+        if let Some(Ok(mut unused)) = state.offer(Ok(self))
+            && let Some(connection) = unused.connection.take()
+        {
+            state.idle.push(Idle { connection, since: Instant::now() });
+        }
     }
 
-    fn close(&mut self) -> Option<OwnedSemaphorePermit> {
-        self.connection = None;
-        self.permit.take()
+    /// Closes the connection. Waiting calls may need another one.
+    fn close(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        drop(connection);
+        let mut state = self.pool.state.lock();
+        state.open -= 1;
+        self.pool.start_next(state);
     }
 }
 
 /// A drop without release means that the call was cancelled. The database is still answering its
 /// statement. After the answer the connection can be used again, unless a transaction or a lock is
 /// left on it.
-impl<D: Database> Drop for PooledConnection<D> {
+impl<D: ConnectOver> Drop for PooledConnection<D> {
     fn drop(&mut self) {
-        if !self.is_clean {
-            drop(self.close());
+        if self.connection.is_none() {
             return;
         }
-        let (Some(connection), Ok(runtime)) = (self.connection.take(), Handle::try_current())
-        else {
-            return;
-        };
+        let Ok(runtime) = Handle::try_current() else { return self.close() };
+        if !self.is_clean {
+            return self.close();
+        }
         // A runtime that is shutting down drops the task at once. `is_clean` is false, so that this
         // drop closes the connection.
         let mut cancelled = Self {
-            connection: Some(connection),
+            connection: self.connection.take(),
             generation: self.generation,
             pool: Arc::clone(&self.pool),
-            permit: self.permit.take(),
-            wait: self.wait,
             is_clean: false,
         };
         runtime.spawn(async move {
             if cancelled.ping().await.is_ok() {
                 cancelled.put_back();
-            } else {
-                cancelled.close();
             }
         });
     }
 }
 
 /// Removes the pool of a runtime when the runtime ends and drops all its tasks.
-struct RuntimeEnd<D: Database> {
+struct RuntimeEnd<D: ConnectOver> {
     runtime: Id,
     entries: Weak<RwLock<Vec<Entry<D>>>>,
 }
 
-impl<D: Database> Drop for RuntimeEnd<D> {
+impl<D: ConnectOver> Drop for RuntimeEnd<D> {
     fn drop(&mut self) {
         remove_entry(&self.entries, |entry| entry.runtime == self.runtime);
     }

@@ -16,7 +16,11 @@ enum Effect {
 /// The effect of each class.
 fn effect(class: Class) -> Effect {
     match class {
-        Class::Conflict | Class::Lost | Class::Busy | Class::ReadOnly => Effect::Waits,
+        Class::Conflict
+        | Class::Lost
+        | Class::Busy
+        | Class::TooManyConnections
+        | Class::ReadOnly => Effect::Waits,
         #[cfg(feature = "sqlite")]
         Class::Unreachable => Effect::Waits,
         Class::Full => Effect::EndsAsFull,

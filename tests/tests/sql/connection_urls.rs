@@ -153,7 +153,7 @@ async fn connect_error(url: &str) -> Option<String> {
 
 /// Makes an authority, and a certificate of the server for these names. Returns the certificate of
 /// the authority.
-fn make_certificates(folder: &Path, name: &str) -> String {
+pub(crate) fn make_certificates(folder: &Path, name: &str) -> String {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("a folder");
     let authority_key = KeyPair::generate().expect("a key");
     let mut parameters = CertificateParams::new(Vec::new()).expect("no names");
