@@ -39,7 +39,9 @@ pub enum Workers {
 }
 
 impl Workers {
-    fn count(self) -> usize {
+    /// The number of worker processes.
+    #[must_use]
+    pub fn count(self) -> usize {
         match self {
             Self::Auto => available_parallelism().map_or(1, NonZeroUsize::get),
             Self::Exactly(count) => count.get(),

@@ -23,7 +23,6 @@ pub(crate) enum Class {
     NoPrimaryKey,
     #[cfg(feature = "mysql")]
     Blocked,
-    #[cfg(feature = "mysql")]
     TlsDemanded,
     Pooler,
     StartupParameter,
@@ -52,16 +51,18 @@ pub(crate) const STATES: &[Row<&str>] = &[
     ("57014", "", Class::Busy),               // query_canceled
     ("25006", "", Class::ReadOnly),           // read_only_sql_transaction
     ("53100", "", Class::Full),               // disk_full
-    ("28000", "", Class::Login),              // invalid_authorization_specification
-    ("28P01", "", Class::Login),              // invalid_password
-    ("3D000", "", Class::NoDatabase),         // invalid_catalog_name
-    ("42501", "", Class::MissingRight),       // insufficient_privilege
-    ("3F000", "", Class::NoTable),            // invalid_schema_name
-    ("42P01", "", Class::NoTable),            // undefined_table
-    ("42703", "", Class::OtherTable),         // undefined_column
-    ("22032", "", Class::NotJson),            // invalid_json_text
-    ("26000", "", Class::Pooler),             // invalid_sql_statement_name
-    ("42P05", "", Class::Pooler),             // duplicate_prepared_statement
+    // invalid_authorization_specification
+    ("28000", "no encryption", Class::TlsDemanded),
+    ("28000", "", Class::Login),
+    ("28P01", "", Class::Login),        // invalid_password
+    ("3D000", "", Class::NoDatabase),   // invalid_catalog_name
+    ("42501", "", Class::MissingRight), // insufficient_privilege
+    ("3F000", "", Class::NoTable),      // invalid_schema_name
+    ("42P01", "", Class::NoTable),      // undefined_table
+    ("42703", "", Class::OtherTable),   // undefined_column
+    ("22032", "", Class::NotJson),      // invalid_json_text
+    ("26000", "", Class::Pooler),       // invalid_sql_statement_name
+    ("42P05", "", Class::Pooler),       // duplicate_prepared_statement
     ("55000", "replica identity", Class::NoPrimaryKey), // object_not_in_prerequisite_state
     // protocol_violation, which PgBouncer uses for most of its errors.
     ("08P01", "no more connections allowed", Class::TooManyConnections),

@@ -2,14 +2,20 @@
 
 use session_core::{BoxError, JsonError, Rejection, StoreError};
 use sqlx::error::DatabaseError;
+use store_support::tls_failure::{TlsFailure, TlsWords};
 
 use crate::codes::{self, Class};
 
 /// The name of the store in errors.
 pub(crate) const STORE: &str = "sql";
 
-/// How the driver's errors about certificates start.
-const UNTRUSTED: &str = "invalid peer certificate";
+/// The settings that a remedy names.
+const TLS_WORDS: TlsWords = TlsWords {
+    authority: "sslrootcert (MySQL: ssl-ca)",
+    client: "sslcert and sslkey (MySQL: ssl-cert and ssl-key)",
+    with_tls: "sslmode=verify-full (MySQL: ssl-mode=VERIFY_IDENTITY)",
+    without_tls: "sslmode=disable (MySQL: ssl-mode=DISABLED)",
+};
 
 /// A setting is not valid.
 ///
@@ -121,12 +127,13 @@ pub(crate) enum ClientError {
     ReadOnly(String),
     #[error("the database has no space left: {0}")]
     Full(String),
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
     #[error(
-        "the driver does not trust the certificate of the database; name the authority that \
-         signed it with sslrootcert (MySQL: ssl-ca), and use the name in the certificate as the \
-         host: {0}"
+        "TLS does not work with these settings; look at sslmode, sslrootcert, sslcert and sslkey \
+         (MySQL: ssl-mode, ssl-ca, ssl-cert and ssl-key) and at their files: {0}"
     )]
-    Certificate(String),
+    TlsSettings(String),
     #[error("the database refuses the login; look at user, password and database in the URL: {0}")]
     Login(String),
     #[error(
@@ -158,9 +165,6 @@ pub(crate) enum ClientError {
          administrator: {0}"
     )]
     Blocked(String),
-    #[cfg(feature = "mysql")]
-    #[error("the server demands TLS; write ssl-mode=VERIFY_IDENTITY into the URL: {0}")]
-    TlsDemanded(String),
     #[error(
         "a proxy between the store and the database does not keep prepared statements; write \
          statement-cache-capacity=0 into the URL, or let the proxy manage prepared statements \
@@ -216,8 +220,9 @@ impl From<sqlx::Error> for ClientError {
             sqlx::Error::PoolTimedOut => {
                 Self::Busy("all connections of the pool were in use; nothing was sent".to_owned())
             }
-            // This concerns certificates and host names. Nothing has been sent yet.
-            sqlx::Error::Tls(error) => Self::Refused(error.to_string()),
+            // This concerns files of certificates, and servers without TLS. Nothing has been sent
+            // yet.
+            sqlx::Error::Tls(error) => Self::TlsSettings(error.to_string()),
             // The driver cannot continue after a malformed message, for example after one that the
             // server did not complete.
             sqlx::Error::Protocol(_) => {
@@ -236,11 +241,15 @@ impl ClientError {
     /// Converts an error of an attempt to connect.
     pub(crate) fn of_connecting(error: sqlx::Error) -> Self {
         match error {
-            // The driver reports its check of the certificate as a failure of the connection.
-            sqlx::Error::Io(error) if error.to_string().starts_with(UNTRUSTED) => {
-                Self::Certificate(error.to_string())
+            // The driver reports failures of TLS as failures of the connection.
+            sqlx::Error::Io(error) => match TlsFailure::of_text(&error.to_string(), &TLS_WORDS) {
+                Some(failure) => Self::Tls(failure),
+                None => Self::Unreachable(error.to_string()),
+            },
+            // The URL has been parsed, so this is about a file of a certificate or a key.
+            sqlx::Error::Configuration(_) => {
+                Self::TlsSettings("the driver cannot use one of the files".to_owned())
             }
-            sqlx::Error::Io(error) => Self::Unreachable(error.to_string()),
             other => other.into(),
         }
     }
@@ -296,8 +305,7 @@ impl ClientError {
             Class::NoPrimaryKey => Self::NoPrimaryKey(code),
             #[cfg(feature = "mysql")]
             Class::Blocked => Self::Blocked(code),
-            #[cfg(feature = "mysql")]
-            Class::TlsDemanded => Self::TlsDemanded(code),
+            Class::TlsDemanded => Self::Tls(TlsFailure::demanded(&TLS_WORDS)),
             Class::Pooler => Self::Pooler(code),
             Class::StartupParameter => Self::StartupParameter(code),
             #[cfg(feature = "sqlite")]
@@ -314,11 +322,12 @@ impl ClientError {
         matches!(self, Self::Lost(_) | Self::ReadOnly(_) | Self::Pooler(_))
     }
 
-    /// The error of a store that has worked before: a login that was accepted once has changed, and
-    /// can be right again.
+    /// The error of a store that has worked before: a login or a certificate that was accepted once
+    /// has changed, and can be right again.
     pub(crate) fn after_success(self) -> Self {
         match self {
             Self::Login(code) => Self::LoginChanged(code),
+            Self::Tls(failure) => Self::Unreachable(failure.to_string()),
             other => other,
         }
     }

@@ -9,7 +9,7 @@ use crate::error::ConfigError;
 /// The settings with the path of a file.
 const FILES: [&str; 6] = ["sslrootcert", "sslcert", "sslkey", "ssl-ca", "ssl-cert", "ssl-key"];
 
-/// The value of `sslrootcert` for the public authorities.
+/// The value of `sslrootcert` for the authorities of the system.
 const SYSTEM: &str = "system";
 
 /// What to use if the URL names an authority.
@@ -19,19 +19,21 @@ const WITH_AUTHORITY: &str = "verify-full, because sslrootcert is set; with anot
 
 /// What to use instead of the mode of the driver that checks the chain only.
 #[cfg(feature = "postgres")]
-const NO_NAME: &str = "verify-full; the driver also trusts the public authorities, so without the \
-                       check of the name any public certificate would be accepted";
+const NO_NAME: &str = "verify-full; the driver also trusts the authorities of the system, so without \
+                       the check of the name each of their certificates would be accepted";
 
 #[cfg(feature = "mysql")]
 const MYSQL_WITH_AUTHORITY: &str = "VERIFY_IDENTITY, because ssl-ca is set; with another value a \
                                     server with another certificate would be accepted";
 
 #[cfg(feature = "mysql")]
-const MYSQL_NO_NAME: &str = "VERIFY_IDENTITY; the driver also trusts the public authorities, so \
-                             without the check of the name any public certificate would be accepted";
+const MYSQL_NO_NAME: &str = "VERIFY_IDENTITY; the driver also trusts the authorities of the system, \
+                             so without the check of the name each of their certificates would be \
+                             accepted";
 
-/// Whether the setting names the public authorities, which the driver trusts without a setting.
-pub(crate) fn is_public_authorities(key: &str, value: &str) -> bool {
+/// Whether the setting names the authorities of the system, which the driver trusts without a
+/// setting.
+pub(crate) fn is_system_authorities(key: &str, value: &str) -> bool {
     key == "sslrootcert" && value == SYSTEM
 }
 
@@ -41,7 +43,7 @@ pub(crate) fn files(settings: &[(&str, &str)]) -> Vec<(&'static str, String)> {
         let name = *FILES.iter().find(|name| **name == key)?;
         let path = percent_decoded(value)?;
         // The value can also contain the certificate itself.
-        let is_path = !is_public_authorities(key, value) && !path.trim().starts_with("-----BEGIN");
+        let is_path = !is_system_authorities(key, value) && !path.trim().starts_with("-----BEGIN");
         is_path.then_some((name, path))
     };
     settings.iter().filter_map(file).collect()

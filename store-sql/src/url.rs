@@ -296,7 +296,7 @@ impl Parts<'_> {
 
     fn parse(&self, address: &str) -> Result<Driver, sqlx::Error> {
         let mut rest = address.to_owned();
-        let is_drivers = |(key, value): &&(&str, &str)| !tls::is_public_authorities(key, value);
+        let is_drivers = |(key, value): &&(&str, &str)| !tls::is_system_authorities(key, value);
         for (at, (key, value)) in self.driver_settings.iter().filter(is_drivers).enumerate() {
             // Writing to a String cannot fail.
             let _ = write!(rest, "{}{key}={value}", if at == 0 { '?' } else { '&' });

@@ -7,4 +7,5 @@ pub mod commit;
 pub mod password_file;
 pub mod runtime_entries;
 pub mod settings;
+pub mod tls_failure;
 pub mod url;

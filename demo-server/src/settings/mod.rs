@@ -40,6 +40,9 @@ pub(crate) struct Settings {
     pub(crate) send_timeout: Duration,
     pub(crate) store: Store,
     pub(crate) deadline: Duration,
+    /// The connections to the database of each runtime of a worker. `None` means the store's
+    /// default.
+    connections: Option<NonZeroUsize>,
     pub(crate) max_sessions: NonZeroUsize,
     pub(crate) max_bytes: NonZeroUsize,
     pub(crate) cookie: CookieMode,
@@ -87,6 +90,8 @@ impl Settings {
                           would have other sessions; use --workers 1, or --store ipc to share them";
             return Err(SettingError::Invalid { reason: reason.to_owned() });
         }
+        let threads = reader.parse("threads", "use a whole number of 1 or more")?;
+        let connections = reader.connections(workers, threads)?;
         let choice = |name, choices: &[(&str, _)]| reader.choice(name, choices);
         let mut policy = Policy::default()
             .idle_timeout(reader.duration("idle-timeout")?)
@@ -121,7 +126,8 @@ impl Settings {
             cookie: reader.cookie(&listen)?,
             listen,
             workers,
-            threads: reader.parse("threads", "use a whole number of 1 or more")?,
+            threads,
+            connections,
             max_connections: match reader.text("max-connections") {
                 "auto" => None,
                 _ => Some(
@@ -186,7 +192,11 @@ impl Settings {
                 self.max_bytes,
             )),
             Store::Url(url) => {
-                Some(url::add_setting(url, "deadline_ms", self.deadline.as_millis()))
+                let url = url::add_setting(url, "deadline_ms", self.deadline.as_millis());
+                Some(match self.connections {
+                    Some(connections) => url::add_setting(&url, "connections", connections),
+                    None => url,
+                })
             }
         }
     }
@@ -229,6 +239,19 @@ impl Settings {
             return Err(
                 reader.unused("deadline", "--store-url has deadline_ms; use one of the two")
             );
+        }
+        if reader.is_given("store-connections") {
+            let is_server = self.store_name() == "sql" && self.store.scheme() != "sqlite";
+            if !is_server {
+                let reason = "only a database server of --store sql has this limit; remove it";
+                return Err(reader.unused("store-connections", reason));
+            }
+            if url::has_setting(url, "connections") {
+                return Err(reader.unused(
+                    "store-connections",
+                    "--store-url has connections, for each runtime; use one of the two",
+                ));
+            }
         }
         if reader.is_given("metrics-host") && self.metrics.is_none() {
             return Err(

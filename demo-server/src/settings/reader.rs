@@ -1,10 +1,11 @@
 //! [`SettingReader`]: parses and checks single settings.
 
 use std::{
-    collections::BTreeMap, fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf,
-    str::FromStr, time::Duration,
+    collections::BTreeMap, fmt::Display, net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive,
+    path::PathBuf, str::FromStr, time::Duration,
 };
 
+use cluster::Workers;
 use ipnet::IpNet;
 use session_core::cookie::Key;
 
@@ -73,6 +74,27 @@ impl<'r> SettingReader<'r> {
         } else {
             Err(self.invalid(name, format!("use {least} to {most}")))
         }
+    }
+
+    /// The connections to the database of each runtime of a worker. A worker has a runtime for each
+    /// thread and one more.
+    pub(super) fn connections(
+        &self,
+        workers: Workers,
+        threads: NonZeroUsize,
+    ) -> Result<Option<NonZeroUsize>, SettingError> {
+        if self.text("store-connections") == "auto" {
+            return Ok(None);
+        }
+        let most: NonZeroUsize =
+            self.parse("store-connections", "use a whole number of 1 or more, or auto")?;
+        let runtimes = workers.count().saturating_mul(threads.get() + 1);
+        let share = NonZeroUsize::new(most.get() / runtimes);
+        let reason = format!(
+            "the workers have {runtimes} runtimes, and each needs a connection; use {runtimes} or \
+             more, or fewer workers or threads"
+        );
+        share.map(Some).ok_or_else(|| self.invalid("store-connections", reason))
     }
 
     pub(super) fn path(&self, name: &'static str) -> Option<PathBuf> {

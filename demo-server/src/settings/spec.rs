@@ -80,6 +80,14 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
     ),
     plain("deadline", "TIME", "2s", "Time limit of a store call"),
     plain(
+        "store-connections",
+        "N|auto",
+        "auto",
+        "Maximum number of connections of all workers to the database of --store sql; auto means 8 \
+         for each runtime, and each worker has a runtime for each thread and one more. During a \
+         reload old workers have connections too",
+    ),
+    plain(
         "max-sessions",
         "N",
         "1000000",

@@ -12,7 +12,7 @@
 //! server that takes longer to connect than a call may take is reached by a later call.
 //!
 //! A pool opens one connection after the other. If the server has none left, a pool without any
-//! goes on trying, and a pool with several gives one back. So many processes that share the limit
+//! keeps trying, and a pool with several gives one back. So many processes that share the limit
 //! of a server each get their first connection, and calls wait instead of failing.
 
 use std::{
@@ -313,7 +313,7 @@ impl<D: ConnectOver> State<D> {
         match &self.refusal {
             Some((_, error)) if self.open == 0 => error.clone(),
             _ if self.open == 0 => ClientError::Unreachable(format!(
-                "connecting takes longer than {wait:?}; it goes on, and a later call can use the \
+                "connecting takes longer than {wait:?}; it continues, and a later call can use the \
                  connection"
             )),
             _ => ClientError::Busy(format!(

@@ -33,7 +33,6 @@ fn effect(class: Class) -> Effect {
         Class::NoPrimaryKey => Effect::Ends("Dialect::schema"),
         #[cfg(feature = "mysql")]
         Class::Blocked => Effect::Ends("FLUSH HOSTS"),
-        #[cfg(feature = "mysql")]
         Class::TlsDemanded => Effect::Ends("ssl-mode=VERIFY_IDENTITY"),
         Class::Pooler => Effect::Ends("statement-cache-capacity=0"),
         Class::StartupParameter => Effect::Ends("ignore_startup_parameters = extra_float_digits"),

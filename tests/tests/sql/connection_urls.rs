@@ -190,7 +190,9 @@ async fn checks_certificates(url: &str, mode: &str, modes: [&str; 2], authority:
         let other_name = with(&url.replace("127.0.0.1", "localhost"), &settings);
         let refused = connect_error(&other_name).await;
         assert!(
-            refused.as_ref().is_some_and(|text| text.contains("does not trust the certificate")),
+            refused
+                .as_ref()
+                .is_some_and(|text| text.contains("does not trust the server's certificate")),
             "{settings}: {refused:?}"
         );
     }

@@ -25,15 +25,14 @@ async fn connections(sql: &AnySql) -> i64 {
     number(sql, statement).await
 }
 
-async fn no_request_fails(sql: AnySql, url: String) {
+/// The runtimes of the site: one for each thread, and one more for each worker.
+const RUNTIMES: i64 = WORKERS * 3;
+const WORKERS: i64 = 4;
+
+/// Sends requests over many connections. Returns the most connections to the server that it saw.
+async fn load(sql: &AnySql, demo: &Demo) -> i64 {
     const CLIENTS: usize = 64;
     const REQUESTS: usize = 2_000;
-    const WORKERS: i64 = 4;
-    const THREADS: i64 = 2;
-    // The site may open 64 connections.
-    let flags = ["--workers", "4", "--threads", "2", "--cookie-key", KEY];
-    let store = ["--listen", "127.0.0.1:0", "--store", "sql", "--store-url", &url];
-    let demo = Demo::start_with(&[&store[..], &flags].concat(), &[]).await;
     let browser = demo.signed_in("bob").await;
     let began = Instant::now();
     let clients = (0..CLIENTS).map(|_| async {
@@ -53,18 +52,38 @@ async fn no_request_fails(sql: AnySql, url: String) {
         failed
     });
     let failed: Vec<_> = join_all(clients).await.into_iter().flatten().collect();
-    let took = began.elapsed();
-    let most = connections(&sql).await;
+    let (took, most) = (began.elapsed(), connections(sql).await);
     println!("d04: {REQUESTS} requests, {} failed, {took:?}, {most} connections", failed.len());
     assert!(failed.is_empty(), "{} failed: {:?}", failed.len(), failed.first());
-    // One for each thread and each process.
-    let least = WORKERS * (THREADS + 1);
+    most
+}
+
+async fn site(url: &str, flags: &[&str]) -> Demo {
+    let arguments = ["--listen", "127.0.0.1:0", "--cookie-key", KEY, "--store", "sql"];
+    let workers = ["--workers", "4", "--threads", "2", "--store-url", url];
+    Demo::start_with(&[&arguments, &workers, flags].concat(), &[]).await
+}
+
+async fn no_request_fails(sql: AnySql, url: &str) {
+    // The site may open 96 connections.
+    let mut demo = site(url, &[]).await;
+    load(&sql, &demo).await;
     wait::until("idle connections to be closed", PATIENCE, async || {
-        (connections(&sql).await <= least).then_some(())
+        (connections(&sql).await <= RUNTIMES).then_some(())
     })
     .await;
-    let mut other = DirectConnection::open(url.split('?').next().expect("a URL")).await;
+    let mut other = DirectConnection::open(url).await;
     other.run("SELECT 1").await;
+    drop(other);
+    demo.stop().await;
+    wait::until("the connections of the site to end", PATIENCE, async || {
+        (connections(&sql).await == 0).then_some(())
+    })
+    .await;
+    let limit = RUNTIMES.to_string();
+    let demo = site(url, &["--store-connections", &limit]).await;
+    let most = load(&sql, &demo).await;
+    assert!(most <= RUNTIMES, "{most} connections");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +92,7 @@ async fn d04_no_request_fails_at_the_limit_of_postgres() {
     let Some(postgres) = Postgres::start_with(&["-c", &limit]).await else { return };
     ours!(postgres.port());
     let url = postgres.url();
-    no_request_fails(AnySql::Postgres(postgres), url).await;
+    no_request_fails(AnySql::Postgres(postgres), &url).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,7 +101,7 @@ async fn d04_no_request_fails_at_the_limit_of_mariadb() {
     let Some(mariadb) = MariaDb::start_with(&[&limit]).await else { return };
     ours!(mariadb.port());
     let url = mariadb.url();
-    no_request_fails(AnySql::MariaDb(mariadb), url).await;
+    no_request_fails(AnySql::MariaDb(mariadb), &url).await;
 }
 
 /// A process without a connection gets the first one that another program gives back.
