@@ -130,7 +130,7 @@ impl SlowNameServer {
     /// # Panics
     /// If another test has one.
     pub async fn start(delay: Duration) -> Option<Self> {
-        // Resolvers always use port 53. Each test has an address of its own.
+        // Resolvers always use port 53. Each test has another address.
         let address = Ipv4Addr::new(127, 53, fastrand::u8(..), fastrand::u8(1..255));
         let socket = match UdpSocket::bind((address, 53)).await {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {

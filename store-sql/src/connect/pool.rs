@@ -8,7 +8,7 @@
 //! for each call. This pool checks a connection only if it was idle for a while, or if its last
 //! call was cancelled.
 //!
-//! A task of its own opens each connection. A call that gives up does not end the attempt, so a
+//! A separate task opens each connection. A call that gives up does not end the attempt, so a
 //! server that takes longer to connect than a call may take is reached by a later call.
 //!
 //! A pool opens one connection after the other. If the server has none left, a pool without any
@@ -323,7 +323,7 @@ impl<D: ConnectOver> State<D> {
     }
 }
 
-/// An attempt to open a connection, in a task of its own.
+/// An attempt to open a connection, in a separate task.
 struct Attempt<D: ConnectOver> {
     pool: Arc<RuntimePool<D>>,
     began: Instant,
