@@ -8,6 +8,7 @@ pub(crate) mod command;
 pub(crate) mod connections;
 mod connector;
 pub(crate) mod decode;
+mod login;
 mod reconnecting;
 pub(crate) mod script;
 mod sentinels;
