@@ -9,7 +9,7 @@ use redis::{
     io::tcp::{TcpSettings, socket2},
 };
 
-use super::{address::Host, login::Login};
+use super::{address::Host, login::Login, resolver::Resolver};
 use crate::{
     config::Config,
     error::{ConfigError, describe},
@@ -21,6 +21,7 @@ pub(super) struct Clients {
     config: Config,
     login: Login,
     sentinel_login: Login,
+    resolver: Resolver,
 }
 
 impl Clients {
@@ -29,7 +30,13 @@ impl Clients {
             config: config.clone(),
             login: Login::of_servers(config),
             sentinel_login: Login::of_sentinels(config),
+            resolver: Resolver::new(config.deadline),
         }
+    }
+
+    /// Finds the addresses of all hosts.
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Whether all connections use TLS.
@@ -54,6 +61,7 @@ impl Clients {
         let mut builder = ClusterClientBuilder::new(nodes.collect::<Result<Vec<_>, _>>()?)
             .use_protocol(ProtocolVersion::RESP3)
             .tcp_settings(tcp(config.deadline))
+            .async_dns_resolver(self.resolver.clone())
             // The driver can wait twice for a silent node: once for the configured nodes, and once
             // for the nodes that those name.
             .connection_timeout((config.deadline / 4).min(Duration::from_secs(1)))

@@ -100,7 +100,10 @@ impl Connections {
     /// Connects once and disconnects again, to check that the servers can be used. It takes none of
     /// the shared connections, because the thread that opens a store often does not serve requests.
     pub(crate) async fn probe(&self) -> Result<(), StoreError> {
-        let connect = async { Ok(self.connector.connect(&Arc::default()).await.map(drop)?) };
+        let connect = async {
+            self.connector.prepare().await;
+            Ok(self.connector.connect(&Arc::default()).await.map(drop)?)
+        };
         self.within_deadline(pin!(connect)).await
     }
 

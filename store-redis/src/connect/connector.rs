@@ -73,6 +73,11 @@ impl Connector {
         })
     }
 
+    /// Waits until the addresses of a server are known, or cannot be found.
+    pub(crate) async fn prepare(&self) {
+        self.clients.resolver().prepare(self.servers.hosts()).await;
+    }
+
     /// Connects and checks the server's version and mode.
     ///
     /// The driver sets `disconnected` as soon as it notices that the connection is lost. The second
@@ -149,6 +154,7 @@ impl Connector {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
+            .set_dns_resolver(self.clients.resolver().clone())
             .set_push_sender(watch);
         let connected = client.get_multiplexed_async_connection_with_config(&settings).await;
         connected.map_err(|error| self.connect_error(&error))

@@ -10,6 +10,7 @@ mod connector;
 pub(crate) mod decode;
 mod login;
 mod reconnecting;
+mod resolver;
 pub(crate) mod script;
 mod sentinels;
 mod thread_affinity;

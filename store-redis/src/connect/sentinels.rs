@@ -330,8 +330,10 @@ impl Sentinel {
             server: format!("the Sentinel {}", self.host),
             why: error.to_string(),
         })?;
-        let settings =
-            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_dns_resolver(clients.resolver().clone());
         let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
         let report = ask(&mut connection, primary).await?;
         self.idle.lock().replace(connection);
