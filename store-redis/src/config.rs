@@ -25,8 +25,8 @@ use crate::{connect::address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTE
 ///
 /// The settings follow a `?`: `prefix`, `deadline_ms`, `connections`, `max_in_flight`,
 /// `data_bytes`, `db`, `tls_ca`, `tls_cert`, `tls_key`, `wait_replicas`, `wait_ms`, `user`,
-/// `password`, `password_file`, `sentinel_user`, `sentinel_password`, `sentinel_password_file`.
-/// User, password and values are percent-decoded. A section of a configuration
+/// `password`, `password_file`, `sentinel_user`, `sentinel_password`, `sentinel_password_file`,
+/// `declared_keys`. User, password and values are percent-decoded. A section of a configuration
 /// file has the same names beside `url`.
 ///
 /// # Examples
@@ -58,6 +58,7 @@ pub struct Config {
     pub(crate) tls_ca: Option<PathBuf>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) declared_keys: bool,
 }
 
 /// How many replicas must have an end, a sign-in or a rotation before the store acknowledges it,
@@ -113,7 +114,14 @@ impl Config {
             tls_ca: None,
             tls_cert: None,
             tls_key: None,
+            declared_keys: false,
         }
+    }
+
+    /// Whether the index of a user has its own commands. Otherwise the script that changes a
+    /// session changes the index as well.
+    pub(crate) fn has_separate_index(&self) -> bool {
+        self.declared_keys || self.servers.is_cluster()
     }
 
     /// How many replicas the store waits for, and how long. `None` without `wait_replicas`.
@@ -214,6 +222,15 @@ impl Config {
         self
     }
 
+    /// Makes each script access only the key that its command declares. Some servers require that,
+    /// such as Dragonfly. On one server, a sign-in and a list then take more round trips, as in a
+    /// Cluster. The default is `false`. In a Cluster all keys are always declared.
+    #[must_use]
+    pub fn declared_keys(mut self, declared_keys: bool) -> Self {
+        self.declared_keys = declared_keys;
+        self
+    }
+
     /// Sets a setting by its name in a URL or a file.
     pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
         match key {
@@ -223,6 +240,9 @@ impl Config {
             "connections" => self.connections = parse("connections", text, "1 to 1024")?,
             "max_in_flight" => self.max_in_flight = parse("max_in_flight", text, "1 to 1048576")?,
             "data_bytes" => self.limits.data_bytes = parse("data_bytes", text, "a whole number")?,
+            "declared_keys" => {
+                self.declared_keys = parse("declared_keys", text, "true or false")?;
+            }
             "wait_replicas" => {
                 self.wait_replicas = Some(parse("wait_replicas", text, "1 or more")?);
             }
@@ -331,6 +351,7 @@ impl fmt::Debug for Config {
             .field("max_in_flight", &self.max_in_flight)
             .field("limits", &self.limits)
             .field("wait_replicas", &self.wait_replicas)
+            .field("declared_keys", &self.declared_keys)
             .finish_non_exhaustive()
     }
 }

@@ -41,7 +41,7 @@ pub enum ConfigError {
     /// otherwise it may be a part of a password.
     #[error(
         "unknown setting {key:?} in a Redis URL; use connections, data_bytes, db, deadline_ms, \
-         max_in_flight, password, password_file, prefix, sentinel_password, \
+         declared_keys, max_in_flight, password, password_file, prefix, sentinel_password, \
          sentinel_password_file, sentinel_user, tls_ca, tls_cert, tls_key, user, wait_ms or \
          wait_replicas"
     )]
@@ -161,6 +161,10 @@ pub(crate) enum ClientError {
     TooOld { found: String },
     #[error("the server is {found}; use a URL with {scheme}")]
     WrongMode { found: &'static str, scheme: &'static str },
+    #[error(
+        "the server's scripts may only access declared keys; add declared_keys=true to the URL"
+    )]
+    UndeclaredKeys,
     #[error("the server's answer has an unexpected form: {0}")]
     UnexpectedAnswer(&'static str),
     #[error("the cursor is not from this store; start again from the first page")]
@@ -221,6 +225,8 @@ impl ClientError {
             "WRONGPASS" => Self::WrongLogin,
             // Redis closes the connection after it. The clients of the server share the limit.
             _ if why.contains("max number of clients") => Self::Busy(why),
+            // Dragonfly: "script tried accessing undeclared key, key: …".
+            _ if why.contains("undeclared key") => Self::UndeclaredKeys,
             // A command in a script without permission: this error does not have its own code.
             _ if why.contains("can't run this command") => Self::NoPermission(why),
             _ => Self::Refused(why),
@@ -267,6 +273,7 @@ impl From<ClientError> for StoreError {
             | ClientError::NoScript
             | ClientError::TooOld { .. }
             | ClientError::WrongMode { .. }
+            | ClientError::UndeclaredKeys
             | ClientError::UnexpectedAnswer(_)
             | ClientError::InvalidCursor => Self::Other { store: STORE, source: error.into() },
         }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use redis::{
     AsyncConnectionConfig, Cmd, ConnectionAddr, PushInfo, PushKind, Value,
     aio::{ConnectionLike, MultiplexedConnection},
@@ -37,6 +38,9 @@ pub(crate) struct Connector {
     sentinels: Option<Arc<Sentinels>>,
     /// Whether a server has accepted the login at least once.
     has_logged_in: AtomicBool,
+    /// A key of the application's namespace that does not exist. `None` if a server has executed a
+    /// script that accesses it without declaring it, or if the scripts declare all keys.
+    undeclared_key: Mutex<Option<String>>,
 }
 
 /// A connection that many calls share.
@@ -70,6 +74,9 @@ impl Connector {
             servers: config.servers.clone(),
             sentinels: known_sentinels,
             has_logged_in: AtomicBool::new(false),
+            undeclared_key: Mutex::new(
+                (!config.has_separate_index()).then(|| [&config.prefix, "undeclared"].concat()),
+            ),
         })
     }
 
@@ -201,7 +208,23 @@ impl Connector {
     ) -> Result<(Connection, Value), ClientError> {
         let hello = connection.hello().await.map_err(|error| self.connect_error(&error))?;
         check(&hello, self.servers.is_cluster())?;
+        self.check_scripts(&mut connection).await?;
         Ok((connection, hello))
+    }
+
+    /// Checks once that a script may access keys that its command does not declare. Without the
+    /// check, such a server would refuse the first sign-in.
+    async fn check_scripts(&self, connection: &mut Connection) -> Result<(), ClientError> {
+        let Some(key) = self.undeclared_key.lock().clone() else { return Ok(()) };
+        let mut script = redis::cmd("EVAL");
+        script.arg("return redis.call('EXISTS', ARGV[1])").arg(0).arg(key);
+        match connection.send(&script).await.map_err(ClientError::from) {
+            Ok(_) => *self.undeclared_key.lock() = None,
+            Err(ClientError::UndeclaredKeys) => return Err(ClientError::UndeclaredKeys),
+            // The call that needs the connection reports any other error.
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     /// The reason why there is no connection.

@@ -12,6 +12,7 @@ mod external;
 mod conformance;
 mod connections;
 mod corrupt;
+mod declared_keys;
 mod durability;
 mod edge_cases;
 mod failover;
@@ -27,4 +28,5 @@ mod sentinel;
 #[path = "../server_fixture/mod.rs"]
 mod server_fixture;
 mod session;
+mod strict_server;
 mod unresponsive;
