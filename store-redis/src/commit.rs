@@ -26,8 +26,8 @@ pub(crate) struct CommitContext<'c> {
     /// The name of the session's hash.
     pub(crate) session: &'c str,
     pub(crate) data_limit: usize,
-    /// In a Cluster the script does not write the index.
-    pub(crate) is_cluster: bool,
+    /// Whether the index has its own commands. Then the script does not write it.
+    pub(crate) has_separate_index: bool,
     /// The cached time of the server.
     pub(crate) time: Option<&'c ServerTime>,
     /// The principal whose index already has the session, and for which ttl.
@@ -97,7 +97,7 @@ impl CommitContext<'_> {
                 number(command, rotation.grace.map(millis))
             }
         };
-        command.arg(flag(!self.is_cluster));
+        command.arg(flag(!self.has_separate_index));
         match self.indexed {
             None => command.arg("").arg(0),
             // The entry is valid for longer, so the time between the two steps does not matter.

@@ -25,8 +25,9 @@ use crate::{connect::address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTE
 ///
 /// The settings follow a `?`: `prefix`, `deadline_ms`, `connections`, `max_in_flight`,
 /// `data_bytes`, `db`, `tls_ca`, `tls_cert`, `tls_key`, `wait_replicas`, `wait_ms`, `user`,
-/// `password`, `sentinel_user`, `sentinel_password`. User, password and values are percent-decoded.
-/// A section of a configuration file has the same names beside `url`.
+/// `password`, `password_file`, `sentinel_user`, `sentinel_password`, `sentinel_password_file`,
+/// `declared_keys`. User, password and values are percent-decoded. A section of a configuration
+/// file has the same names beside `url`.
 ///
 /// # Examples
 /// ```
@@ -42,8 +43,10 @@ pub struct Config {
     pub(crate) tls: bool,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
     pub(crate) sentinel_username: Option<String>,
     pub(crate) sentinel_password: Option<String>,
+    pub(crate) sentinel_password_file: Option<PathBuf>,
     pub(crate) database: i64,
     pub(crate) prefix: Box<str>,
     pub(crate) deadline: Duration,
@@ -55,6 +58,7 @@ pub struct Config {
     pub(crate) tls_ca: Option<PathBuf>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) declared_keys: bool,
 }
 
 /// How many replicas must have an end, a sign-in or a rotation before the store acknowledges it,
@@ -92,8 +96,10 @@ impl Config {
             tls: parts.tls,
             username: parts.username,
             password: parts.password,
+            password_file: None,
             sentinel_username: None,
             sentinel_password: None,
+            sentinel_password_file: None,
             database: parts.database,
             prefix: "session:".into(),
             deadline: Duration::from_secs(2),
@@ -108,7 +114,14 @@ impl Config {
             tls_ca: None,
             tls_cert: None,
             tls_key: None,
+            declared_keys: false,
         }
+    }
+
+    /// Whether the index of a user has its own commands. Otherwise the script that changes a
+    /// session changes the index as well.
+    pub(crate) fn has_separate_index(&self) -> bool {
+        self.declared_keys || self.servers.is_cluster()
     }
 
     /// How many replicas the store waits for, and how long. `None` without `wait_replicas`.
@@ -122,6 +135,25 @@ impl Config {
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.username = (!user.is_empty()).then(|| user.to_owned());
         self.password = (!password.is_empty()).then(|| password.to_owned());
+        self
+    }
+
+    /// The file with the password, instead of a password in the URL. A line break at its end is not
+    /// a part of the password.
+    ///
+    /// The store reads the file when it starts and again at each connect. So the password can
+    /// change without a restart. Until the file has the server's new password, calls fail with
+    /// [`StoreError::Unavailable`](session_core::StoreError::Unavailable).
+    #[must_use]
+    pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.password_file = Some(path.into());
+        self
+    }
+
+    /// The file with the password for the Sentinels; as [`Self::password_file`].
+    #[must_use]
+    pub fn sentinel_password_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.sentinel_password_file = Some(path.into());
         self
     }
 
@@ -190,6 +222,15 @@ impl Config {
         self
     }
 
+    /// Makes each script access only the key that its command declares. Some servers require that,
+    /// such as Dragonfly. On one server, a sign-in and a list then take more round trips, as in a
+    /// Cluster. The default is `false`. In a Cluster all keys are always declared.
+    #[must_use]
+    pub fn declared_keys(mut self, declared_keys: bool) -> Self {
+        self.declared_keys = declared_keys;
+        self
+    }
+
     /// Sets a setting by its name in a URL or a file.
     pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
         match key {
@@ -199,6 +240,9 @@ impl Config {
             "connections" => self.connections = parse("connections", text, "1 to 1024")?,
             "max_in_flight" => self.max_in_flight = parse("max_in_flight", text, "1 to 1048576")?,
             "data_bytes" => self.limits.data_bytes = parse("data_bytes", text, "a whole number")?,
+            "declared_keys" => {
+                self.declared_keys = parse("declared_keys", text, "true or false")?;
+            }
             "wait_replicas" => {
                 self.wait_replicas = Some(parse("wait_replicas", text, "1 or more")?);
             }
@@ -210,6 +254,8 @@ impl Config {
             "sentinel_password" => self.sentinel_password = Some(text.to_owned()),
             "user" => self.username = Some(text.to_owned()),
             "password" => self.password = Some(text.to_owned()),
+            "password_file" => self.password_file = Some(text.into()),
+            "sentinel_password_file" => self.sentinel_password_file = Some(text.into()),
             _ => return Err(ConfigError::UnknownKey { key: printable_key(key, "_") }),
         }
         Ok(())
@@ -251,7 +297,16 @@ impl Config {
                 "1 or more, and less than deadline_ms",
             );
         }
-        if self.username.is_some() && self.password.is_none() {
+        for (key, file, password) in [
+            ("password_file", &self.password_file, &self.password),
+            ("sentinel_password_file", &self.sentinel_password_file, &self.sentinel_password),
+        ] {
+            if let (Some(path), Some(_)) = (file, password) {
+                let why = format!("there is also a password; remove the password or {key}");
+                return Err(ConfigError::File { key, path: path.display().to_string(), why });
+            }
+        }
+        if self.username.is_some() && self.password.is_none() && self.password_file.is_none() {
             // A user without a password is often a password, so the error does not show it.
             let expected = "add a password, as in redis://user:password@host; without a user \
                             write redis://:password@host";
@@ -286,7 +341,9 @@ impl fmt::Debug for Config {
             .field("tls", &self.tls)
             .field("user", &self.username)
             .field("password", &masked(&self.password))
+            .field("password_file", &self.password_file)
             .field("sentinel_password", &masked(&self.sentinel_password))
+            .field("sentinel_password_file", &self.sentinel_password_file)
             .field("database", &self.database)
             .field("prefix", &self.prefix)
             .field("deadline", &self.deadline)
@@ -294,6 +351,7 @@ impl fmt::Debug for Config {
             .field("max_in_flight", &self.max_in_flight)
             .field("limits", &self.limits)
             .field("wait_replicas", &self.wait_replicas)
+            .field("declared_keys", &self.declared_keys)
             .finish_non_exhaustive()
     }
 }
@@ -327,6 +385,8 @@ mod tests {
             "rediss://host?tls_cert=/a.pem",
             "redis://host?prefix=",
             "redis://user@host",
+            "redis://:secret@host?password_file=/run/secrets/redis",
+            "redis-sentinel://host/main?sentinel_password=a&sentinel_password_file=/a",
         ] {
             assert!(Config::new(url).is_err(), "{url}");
         }

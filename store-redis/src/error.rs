@@ -41,8 +41,9 @@ pub enum ConfigError {
     /// otherwise it may be a part of a password.
     #[error(
         "unknown setting {key:?} in a Redis URL; use connections, data_bytes, db, deadline_ms, \
-         max_in_flight, password, prefix, sentinel_password, sentinel_user, tls_ca, tls_cert, \
-         tls_key, user, wait_ms or wait_replicas"
+         declared_keys, max_in_flight, password, password_file, prefix, sentinel_password, \
+         sentinel_password_file, sentinel_user, tls_ca, tls_cert, tls_key, user, wait_ms or \
+         wait_replicas"
     )]
     UnknownKey {
         /// The name in the URL.
@@ -133,13 +134,16 @@ pub(crate) enum ClientError {
     NotReplicated { wanted: usize, acknowledged: usize, within: Duration },
     #[error("the server is full: {0}")]
     Full(String),
-    #[error("the server requires a login; put it into the URL: redis://user:password@host")]
+    #[error(
+        "the server requires a login; put it into the URL: redis://user:password@host, or set \
+         password_file"
+    )]
     LoginRequired,
-    #[error("the server refuses the login; check user and password in the URL")]
+    #[error("the server refuses the login; check user and password in the URL, or password_file")]
     WrongLogin,
     #[error(
         "the Sentinel {sentinel} refuses the login; check sentinel_user and sentinel_password in \
-         the URL"
+         the URL, or sentinel_password_file"
     )]
     SentinelLogin { sentinel: String },
     #[error(
@@ -157,6 +161,10 @@ pub(crate) enum ClientError {
     TooOld { found: String },
     #[error("the server is {found}; use a URL with {scheme}")]
     WrongMode { found: &'static str, scheme: &'static str },
+    #[error(
+        "the server's scripts may only access declared keys; add declared_keys=true to the URL"
+    )]
+    UndeclaredKeys,
     #[error("the server's answer has an unexpected form: {0}")]
     UnexpectedAnswer(&'static str),
     #[error("the cursor is not from this store; start again from the first page")]
@@ -166,7 +174,13 @@ pub(crate) enum ClientError {
 impl ClientError {
     /// Whether the connection cannot be used any more.
     pub(crate) fn ends_connection(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Demoted(_) | Self::UnexpectedAnswer(_))
+        self.is_refused_login()
+            || matches!(self, Self::Lost(_) | Self::Demoted(_) | Self::UnexpectedAnswer(_))
+    }
+
+    /// Whether a server refused the login.
+    pub(crate) fn is_refused_login(&self) -> bool {
+        matches!(self, Self::LoginRequired | Self::WrongLogin | Self::SentinelLogin { .. })
     }
 
     /// Whether the server did not execute the command and may execute it a moment later.
@@ -211,6 +225,8 @@ impl ClientError {
             "WRONGPASS" => Self::WrongLogin,
             // Redis closes the connection after it. The clients of the server share the limit.
             _ if why.contains("max number of clients") => Self::Busy(why),
+            // Dragonfly: "script tried accessing undeclared key, key: …".
+            _ if why.contains("undeclared key") => Self::UndeclaredKeys,
             // A command in a script without permission: this error does not have its own code.
             _ if why.contains("can't run this command") => Self::NoPermission(why),
             _ => Self::Refused(why),
@@ -257,6 +273,7 @@ impl From<ClientError> for StoreError {
             | ClientError::NoScript
             | ClientError::TooOld { .. }
             | ClientError::WrongMode { .. }
+            | ClientError::UndeclaredKeys
             | ClientError::UnexpectedAnswer(_)
             | ClientError::InvalidCursor => Self::Other { store: STORE, source: error.into() },
         }

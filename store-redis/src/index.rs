@@ -1,7 +1,9 @@
-//! Ends sessions, and maintains the index of each user in a Cluster.
+//! Ends sessions, and maintains the index of each user if it has its own commands.
 //!
 //! In a Cluster the index of a user is in one slot, and the user's sessions are in others. A script
-//! cannot span two slots. Three rules keep every live session in its index:
+//! cannot span two slots. With the setting `declared_keys`, a script on one server accesses only
+//! the key that its command declares. In both cases the index has its own commands. Three rules
+//! keep every live session in its index:
 //!
 //! 1. The store writes the index before the session. An index may have an entry whose session does
 //!    not exist yet.
@@ -43,8 +45,8 @@ pub(crate) const ENTRY_MARGIN: Duration = Duration::from_secs(60);
 pub(crate) struct Index<'s> {
     pub(crate) connections: &'s Connections,
     pub(crate) keys: &'s Keys,
-    /// In a Cluster, indexes are on other nodes than sessions.
-    pub(crate) is_cluster: bool,
+    /// Whether the index has its own commands.
+    pub(crate) is_separate: bool,
 }
 
 /// Why an entry is added.
@@ -122,7 +124,7 @@ impl Index<'_> {
         };
         command
             .arg(owner.map(|principal| ["=", principal.as_str()].concat()).unwrap_or_default())
-            .arg(flag(!self.is_cluster))
+            .arg(flag(!self.is_separate))
             .arg(flag(waits));
         let answer = decode::list(match durability {
             Durability::Primary => DELETE.run(self.connections, command, Retry::Never).await?,
@@ -154,7 +156,7 @@ impl Index<'_> {
         if self.connections.waits_for_replicas() {
             // On one server, replicas that have the last change also have all earlier ones. In a
             // Cluster each node has its own replicas.
-            let waits = if self.is_cluster { keys.len() } else { 1 };
+            let waits = if self.connections.are_of_cluster() { keys.len() } else { 1 };
             let last = &keys[keys.len().saturating_sub(waits)..];
             let deletes = last.iter().map(|key| delete(key, Durability::Replicas)).collect();
             try_join_bounded(deletes).await?;
@@ -165,7 +167,7 @@ impl Index<'_> {
             .filter(|(_, result)| result.deleted == Deleted::Ended)
             .collect();
         let indexed = ended.iter().filter_map(|(key, result)| {
-            Some((key, result.principal.as_ref().filter(|_| self.is_cluster)?))
+            Some((key, result.principal.as_ref().filter(|_| self.is_separate)?))
         });
         let removals = indexed.map(|(key, principal)| async {
             self.remove(principal, key).await;
@@ -175,7 +177,7 @@ impl Index<'_> {
         Ok(ended.len() as u64)
     }
 
-    /// One page of a user's list, in a Cluster.
+    /// One page of a user's list, if the index has its own commands.
     pub(crate) async fn list(
         &self,
         principal: &Principal,
@@ -211,7 +213,8 @@ impl Index<'_> {
         Ok(SummaryPage { sessions, next })
     }
 
-    /// Ends all sessions of a user except `except`, in a Cluster. Returns how many there were.
+    /// Ends all sessions of a user except `except`, if the index has its own commands. Returns how
+    /// many there were.
     ///
     /// One pass is enough. Entries are in the order of their keys, which no commit changes, and
     /// each session that the user has at the start has an entry.

@@ -69,9 +69,10 @@ struct Inner {
     connections: Connections,
     keys: Keys,
     limits: Limits,
-    /// In a Cluster the index of a user is on another node than the user's sessions. The store
-    /// writes it with its own command.
     is_cluster: bool,
+    /// Whether the store writes the index of a user with its own command. In a Cluster the index is
+    /// on another node than the user's sessions.
+    has_separate_index: bool,
 }
 
 impl RedisStore {
@@ -86,6 +87,7 @@ impl RedisStore {
             keys: Keys::new(&config.prefix),
             limits: config.limits,
             is_cluster: config.servers.is_cluster(),
+            has_separate_index: config.has_separate_index(),
         })))
     }
 
@@ -127,7 +129,11 @@ impl RedisStore {
 
 impl Inner {
     fn index(&self) -> Index<'_> {
-        Index { connections: &self.connections, keys: &self.keys, is_cluster: self.is_cluster }
+        Index {
+            connections: &self.connections,
+            keys: &self.keys,
+            is_separate: self.has_separate_index,
+        }
     }
 
     fn scan(&self) -> Scan<'_> {
@@ -135,7 +141,7 @@ impl Inner {
     }
 
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, ClientError> {
-        if let Some(principal) = new.principal.as_ref().filter(|_| self.is_cluster) {
+        if let Some(principal) = new.principal.as_ref().filter(|_| self.has_separate_index) {
             // The index comes first: it may have an entry too many, but must not miss a session.
             Box::pin(self.index().add(principal, key, new.ttl, EntryCause::Creation)).await?;
         }
@@ -152,7 +158,7 @@ impl Inner {
         command
             .arg(new.attributes.to_text())
             .arg(new.principal.as_ref().map_or("", Principal::as_str));
-        command.arg(if self.is_cluster { "" } else { "1" });
+        command.arg(if self.has_separate_index { "" } else { "1" });
         for (name, value) in new.data.iter() {
             command.arg(name.as_str()).arg(value.as_str());
         }
@@ -162,7 +168,7 @@ impl Inner {
             None => CREATE.run(&self.connections, command, Retry::Never).await,
         };
         if let (true, Some(principal), Err(ClientError::Full(_))) =
-            (self.is_cluster, &new.principal, &created)
+            (self.has_separate_index, &new.principal, &created)
         {
             // Otherwise refused sessions would fill the index.
             self.index().remove(principal, key).await;
@@ -197,7 +203,7 @@ impl Inner {
     async fn commit(&self, key: &StoreKey, commit: &Commit) -> Result<CommitAnswer, ClientError> {
         let mut indexed = None;
         if let (true, PrincipalChange::Set(principal), Some(ttl)) =
-            (self.is_cluster, &commit.principal, commit.ttl)
+            (self.has_separate_index, &commit.principal, commit.ttl)
         {
             Box::pin(self.index().add(principal, key, ttl, EntryCause::SignIn)).await?;
             indexed = Some((principal.clone(), ttl));
@@ -210,7 +216,7 @@ impl Inner {
             let context = CommitContext {
                 session: &session,
                 data_limit: self.limits.data_bytes,
-                is_cluster: self.is_cluster,
+                has_separate_index: self.has_separate_index,
                 time: time.as_ref(),
                 indexed: indexed.as_ref(),
             };
@@ -251,7 +257,7 @@ impl Inner {
     ) -> Result<SummaryPage, ClientError> {
         const SHAPE: ClientError =
             ClientError::UnexpectedAnswer("expected a time and a key at the start of a list");
-        if self.is_cluster {
+        if self.has_separate_index {
             return self.index().list(principal, after, limit).await;
         }
         let mut command = LIST.on([self.keys.index(principal).as_str()], 0);
@@ -280,7 +286,7 @@ impl Inner {
         principal: &Principal,
         except: Option<&StoreKey>,
     ) -> Result<u64, ClientError> {
-        if self.is_cluster {
+        if self.has_separate_index {
             return self.index().delete_all(principal, except).await;
         }
         let (mut ended, mut last) = (0, String::new());
@@ -310,10 +316,10 @@ impl Inner {
 }
 
 impl RedisStore {
-    /// In a Cluster, removes the index entry of a session that no longer exists. This happens in
-    /// the background. If it fails, lists ignore the entry.
+    /// Removes the index entry of a session that no longer exists, if the index has its own
+    /// commands. This happens in the background. If it fails, lists ignore the entry.
     fn remove_entry(&self, principal: Principal, key: &StoreKey) {
-        if self.0.is_cluster {
+        if self.0.has_separate_index {
             let (store, key) = (self.clone(), key.clone());
             tokio::spawn(async move {
                 let remove = async {

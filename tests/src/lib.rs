@@ -63,6 +63,7 @@
 //! | two demos with one store; H18 after the end of all processes | `shared_store` | Redis, a Cluster, MongoDB, PostgreSQL, MariaDB, SQLite |
 //! | the round trips of each call | `redis/round_trips`, `mongo/round_trips`, `sql/round_trips` | the session layer over Redis, MongoDB, PostgreSQL and MariaDB |
 //! | H18, H20, H21 | `failover` of `tests/redis` | the demo over Sentinel and a Cluster whose primary is killed or frozen |
+//! | D07, D11, D17 | `reconnecting`, `declared_keys` of `tests/redis` | the store and the demo: dead addresses, slow name servers, new passwords, servers that refuse undeclared keys |
 //! | C27, C39, C43 and the documented guarantees of `store-redis` | `corrupt`, `durability`, `full`, `connections`, `reshard`, `unresponsive` of `tests/redis` | the store on real servers |
 //! | C27, C39, C43, H18, H21 and the documented guarantees of `store-mongo` | `corrupt`, `edge_cases`, `explain`, `failover`, `indexes`, `logs`, `unresponsive` of `tests/mongo` | the store on real servers |
 //! | C14, C31, C35, C41, C42, C44, H18, H21 and the documented guarantees of `store-sql` | `crash`, `explain`, `faults`, `tables` of `tests/sql` | the store on real servers and files |

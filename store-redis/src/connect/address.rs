@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use redis::ConnectionAddr;
 
 /// A host and a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) port: u16,
@@ -52,6 +52,15 @@ pub(crate) enum Servers {
 impl Servers {
     pub(crate) fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
+    }
+
+    /// The hosts in the settings, to which the store connects first.
+    pub(crate) fn hosts(&self) -> &[Host] {
+        match self {
+            Self::Node(host) => std::slice::from_ref(host),
+            Self::Socket(_) => &[],
+            Self::Sentinel { sentinels: hosts, .. } | Self::Cluster(hosts) => hosts,
+        }
     }
 }
 

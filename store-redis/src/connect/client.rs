@@ -9,104 +9,96 @@ use redis::{
     io::tcp::{TcpSettings, socket2},
 };
 
-use super::address::Host;
+use super::{address::Host, login::Login, resolver::Resolver};
 use crate::{
     config::Config,
-    error::{ClientError, ConfigError, describe},
+    error::{ConfigError, describe},
 };
 
-/// What servers need whose addresses Sentinels tell: logins and certificates.
-pub(super) struct Credentials {
+/// Makes the driver's clients. Each connect makes a new one, because the files of passwords and
+/// certificates can have changed.
+pub(super) struct Clients {
     config: Config,
-    certificates: Option<TlsCertificates>,
+    login: Login,
+    sentinel_login: Login,
+    resolver: Resolver,
 }
 
-impl Credentials {
-    pub(super) fn new(config: &Config, certificates: Option<TlsCertificates>) -> Self {
-        Self { config: config.clone(), certificates }
+impl Clients {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            config: config.clone(),
+            login: Login::of_servers(config),
+            sentinel_login: Login::of_sentinels(config),
+            resolver: Resolver::new(config.deadline),
+        }
     }
 
-    /// The client for a primary.
-    pub(super) fn node(&self, host: &Host) -> Result<Client, ClientError> {
-        let client = node(&self.config, host.address(self.config.tls), self.certificates.clone());
-        client.map_err(|error| ClientError::Refused(error.to_string()))
+    /// Finds the addresses of all hosts.
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// Whether all connections use TLS.
+    pub(super) fn uses_tls(&self) -> bool {
+        self.config.tls
+    }
+
+    /// The client for one server.
+    pub(super) fn node(&self, address: ConnectionAddr) -> Result<Client, ConfigError> {
+        self.client(address, &self.login, self.config.database)
     }
 
     /// The client for a Sentinel.
     pub(super) fn sentinel(&self, host: &Host) -> Result<Client, ConfigError> {
+        self.client(host.address(self.config.tls), &self.sentinel_login, 0)
+    }
+
+    /// The client for a Cluster.
+    pub(super) fn cluster(&self, hosts: &[Host]) -> Result<ClusterClient, ConfigError> {
         let config = &self.config;
-        let info = info(
-            host.address(config.tls),
-            config.sentinel_username.as_deref(),
-            config.sentinel_password.as_deref(),
-            0,
-        )?;
-        client(info, self.certificates.clone())
+        let nodes = hosts.iter().map(|host| info(host.address(config.tls), &self.login, 0));
+        let mut builder = ClusterClientBuilder::new(nodes.collect::<Result<Vec<_>, _>>()?)
+            .use_protocol(ProtocolVersion::RESP3)
+            .tcp_settings(tcp(config.deadline))
+            .async_dns_resolver(self.resolver.clone())
+            // The driver can wait twice for a silent node: once for the configured nodes, and once
+            // for the nodes that those name.
+            .connection_timeout((config.deadline / 4).min(Duration::from_secs(1)))
+            .response_timeout(config.deadline)
+            .overall_response_timeout(None)
+            // The driver would send a command again whose answer was lost, and so add twice.
+            // `Connections` repeats the commands that may be repeated.
+            .retries(0);
+        if let Some(certificates) = certificates(config)? {
+            builder = builder.certs(certificates);
+        }
+        builder.build().map_err(|error| driver_error(&error))
     }
-}
 
-/// The client for one server.
-pub(super) fn node(
-    config: &Config,
-    address: ConnectionAddr,
-    certificates: Option<TlsCertificates>,
-) -> Result<Client, ConfigError> {
-    client(
-        info(address, config.username.as_deref(), config.password.as_deref(), config.database)?,
-        certificates,
-    )
-}
-
-fn client(
-    info: ConnectionInfo,
-    certificates: Option<TlsCertificates>,
-) -> Result<Client, ConfigError> {
-    match certificates {
-        Some(certificates) => Client::build_with_tls(info, certificates),
-        None => Client::open(info),
+    fn client(
+        &self,
+        address: ConnectionAddr,
+        login: &Login,
+        database: i64,
+    ) -> Result<Client, ConfigError> {
+        let info = info(address, login, database)?;
+        match certificates(&self.config)? {
+            Some(certificates) => Client::build_with_tls(info, certificates),
+            None => Client::open(info),
+        }
+        .map_err(|error| driver_error(&error))
     }
-    .map_err(|error| driver_error(&error))
-}
-
-/// The client for a Cluster.
-pub(super) fn cluster(
-    config: &Config,
-    addresses: impl Iterator<Item = ConnectionAddr>,
-    certificates: Option<TlsCertificates>,
-) -> Result<ClusterClient, ConfigError> {
-    let nodes = addresses
-        .map(|address| info(address, config.username.as_deref(), config.password.as_deref(), 0));
-    let mut builder = ClusterClientBuilder::new(nodes.collect::<Result<Vec<_>, _>>()?)
-        .use_protocol(ProtocolVersion::RESP3)
-        .tcp_settings(tcp(config.deadline))
-        // The driver can wait twice for a silent node: once for the configured nodes, and once for
-        // the nodes that those name.
-        .connection_timeout((config.deadline / 4).min(Duration::from_secs(1)))
-        .response_timeout(config.deadline)
-        .overall_response_timeout(None)
-        // The driver would send a command again whose answer was lost, and so add twice.
-        // `Connections` repeats the commands that may be repeated.
-        .retries(0);
-    if let Some(certificates) = certificates {
-        builder = builder.certs(certificates);
-    }
-    builder.build().map_err(|error| driver_error(&error))
 }
 
 fn info(
     address: ConnectionAddr,
-    user: Option<&str>,
-    password: Option<&str>,
+    login: &Login,
     database: i64,
 ) -> Result<ConnectionInfo, ConfigError> {
-    let mut settings =
+    let settings =
         RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_db(database);
-    if let Some(user) = user {
-        settings = settings.set_username(user);
-    }
-    if let Some(password) = password {
-        settings = settings.set_password(password);
-    }
+    let settings = login.add_to(settings)?;
     let info = address.into_connection_info().map_err(|error| driver_error(&error))?;
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp(Duration::from_secs(2))))
 }
@@ -124,7 +116,7 @@ fn tcp(deadline: Duration) -> TcpSettings {
 }
 
 /// Reads the certificate files. `None` without TLS.
-pub(super) fn certificates(config: &Config) -> Result<Option<TlsCertificates>, ConfigError> {
+fn certificates(config: &Config) -> Result<Option<TlsCertificates>, ConfigError> {
     if !config.tls {
         return Ok(None);
     }

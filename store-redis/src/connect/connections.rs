@@ -100,8 +100,16 @@ impl Connections {
     /// Connects once and disconnects again, to check that the servers can be used. It takes none of
     /// the shared connections, because the thread that opens a store often does not serve requests.
     pub(crate) async fn probe(&self) -> Result<(), StoreError> {
-        let connect = async { Ok(self.connector.connect(&Arc::default()).await.map(drop)?) };
+        let connect = async {
+            self.connector.prepare().await;
+            Ok(self.connector.connect(&Arc::default()).await.map(drop)?)
+        };
         self.within_deadline(pin!(connect)).await
+    }
+
+    /// Whether they lead to the nodes of a Cluster.
+    pub(crate) fn are_of_cluster(&self) -> bool {
+        self.connector.servers().is_cluster()
     }
 
     /// Whether ends, sign-ins and rotations wait for replicas.
@@ -112,7 +120,7 @@ impl Connections {
     /// The cached time of the server to which this thread's connection leads. `None` in a Cluster,
     /// where each node has its own clock and only the driver knows which node gets a command.
     pub(crate) fn time_for_commit(&self) -> Option<ServerTime> {
-        if self.connector.servers().is_cluster() {
+        if self.are_of_cluster() {
             None
         } else {
             self.of_this_thread().health()?.clock.for_commit()
@@ -201,6 +209,10 @@ impl Connections {
             if error.ends_connection() {
                 connection.retire(&live.health);
             }
+            if error.is_refused_login() {
+                // The server accepted the login of this connection before.
+                return Err(self.connector.outage(&error));
+            }
             attempts += 1;
             let again = match &error {
                 error if error.is_retryable() => attempts < MAX_ATTEMPTS,
@@ -230,7 +242,7 @@ impl Connections {
             answered: false,
         };
         let sent = request.send(&mut live.connection, &health.clock);
-        let answer = if self.connector.servers().is_cluster() {
+        let answer = if self.are_of_cluster() {
             Box::pin(self.await_cluster(connection, &health, sent)).await
         } else {
             sent.await
@@ -281,8 +293,7 @@ impl Drop for PendingAnswer<'_> {
         }
         // In a Cluster other nodes may answer over the same connection. `await_cluster` replaces
         // it there.
-        let is_cluster = self.connections.connector.servers().is_cluster();
-        if !is_cluster && self.health.answers() == self.answers_before {
+        if !self.connections.are_of_cluster() && self.health.answers() == self.answers_before {
             self.connection.retire(self.health);
         }
     }

@@ -8,17 +8,17 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, Value,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, PushInfo, PushKind, Value,
     aio::{ConnectionLike, MultiplexedConnection},
-    cluster::ClusterClient,
     cluster_async::ClusterConnection,
     cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
 };
 
 use super::{
     address::Servers,
-    client::{self, Credentials},
+    client::Clients,
     decode::field,
     sentinels::{Primary, Sentinels},
 };
@@ -32,14 +32,15 @@ const PRIMARY_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Makes connections to the servers of one configuration.
 pub(crate) struct Connector {
-    topology: Topology,
+    clients: Arc<Clients>,
     servers: Servers,
-}
-
-enum Topology {
-    Node(Box<Client>),
-    Sentinel { sentinels: Arc<Sentinels>, credentials: Box<Credentials> },
-    Cluster(Box<ClusterClient>),
+    /// `None` unless the servers are those of Sentinels.
+    sentinels: Option<Arc<Sentinels>>,
+    /// Whether a server has accepted the login at least once.
+    has_logged_in: AtomicBool,
+    /// A key of the application's namespace that does not exist. `None` if a server has executed a
+    /// script that accesses it without declaring it, or if the scripts declare all keys.
+    undeclared_key: Mutex<Option<String>>,
 }
 
 /// A connection that many calls share.
@@ -50,65 +51,131 @@ pub(crate) enum Connection {
 }
 
 impl Connector {
-    /// Checks the settings as far as the driver does. It does not connect.
+    /// Checks the settings as far as the driver does, and reads all files. It does not connect.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let certificates = client::certificates(config)?;
-        let topology = match &config.servers {
-            Servers::Node(host) => {
-                let address = host.address(config.tls);
-                Topology::Node(Box::new(client::node(config, address, certificates)?))
-            }
-            Servers::Socket(path) => {
-                let address = redis::ConnectionAddr::Unix(path.clone());
-                Topology::Node(Box::new(client::node(config, address, certificates)?))
-            }
+        let clients = Arc::new(Clients::new(config));
+        let mut known_sentinels = None;
+        match &config.servers {
+            Servers::Node(host) => drop(clients.node(host.address(config.tls))?),
+            Servers::Socket(path) => drop(clients.node(ConnectionAddr::Unix(path.clone()))?),
+            Servers::Cluster(hosts) => drop(clients.cluster(hosts)?),
             Servers::Sentinel { sentinels, primary } => {
-                let credentials = Credentials::new(config, certificates);
-                let clients = sentinels
-                    .iter()
-                    .map(|host| Ok((host.clone(), credentials.sentinel(host)?)))
-                    .collect::<Result<Vec<_>, ConfigError>>()?;
-                Topology::Sentinel {
-                    sentinels: Arc::new(Sentinels::new(primary, clients, config.deadline)),
-                    credentials: Box::new(credentials),
+                for host in sentinels {
+                    // The primary has the login of the servers.
+                    drop((clients.sentinel(host)?, clients.node(host.address(config.tls))?));
                 }
+                let clients = Arc::clone(&clients);
+                let sentinels = Sentinels::new(primary, sentinels, clients, config.deadline);
+                known_sentinels = Some(Arc::new(sentinels));
             }
-            Servers::Cluster(hosts) => {
-                let addresses = hosts.iter().map(|host| host.address(config.tls));
-                Topology::Cluster(Box::new(client::cluster(config, addresses, certificates)?))
-            }
-        };
-        Ok(Self { topology, servers: config.servers.clone() })
+        }
+        Ok(Self {
+            clients,
+            servers: config.servers.clone(),
+            sentinels: known_sentinels,
+            has_logged_in: AtomicBool::new(false),
+            undeclared_key: Mutex::new(
+                (!config.has_separate_index()).then(|| [&config.prefix, "undeclared"].concat()),
+            ),
+        })
+    }
+
+    /// Waits until the addresses of a server are known, or cannot be found.
+    pub(crate) async fn prepare(&self) {
+        self.clients.resolver().prepare(self.servers.hosts()).await;
     }
 
     /// Connects and checks the server's version and mode.
     ///
     /// The driver sets `disconnected` as soon as it notices that the connection is lost. The second
     /// part of the result is the term of the primary, for [`has_successor`](Self::has_successor).
+    ///
+    /// # Errors
+    /// If the servers refuse the login and have never accepted it, the login is wrong. After they
+    /// have accepted it once, the password is being changed: the error is [`ClientError::Connect`],
+    /// and a later attempt reads the file of the password again.
     pub(crate) async fn connect(
         &self,
         disconnected: &Arc<AtomicBool>,
     ) -> Result<(Connection, u64), ClientError> {
-        let connection = match &self.topology {
-            Topology::Node(client) => {
-                let connected = connect(client, disconnected).await;
-                Connection::Node(connected.map_err(|error| self.connect_error(&error))?)
+        match self.connect_once(disconnected).await {
+            Ok(connected) => {
+                self.has_logged_in.store(true, Ordering::Relaxed);
+                Ok(connected)
             }
-            Topology::Cluster(client) => {
+            Err(error)
+                if error.is_refused_login() && self.has_logged_in.load(Ordering::Relaxed) =>
+            {
+                Err(self.outage(&error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The error for a login that was accepted before and is refused now. Waiting helps, because
+    /// passwords rotate.
+    pub(crate) fn outage(&self, refused: &ClientError) -> ClientError {
+        ClientError::Connect { server: self.servers.to_string(), why: refused.to_string() }
+    }
+
+    async fn connect_once(
+        &self,
+        disconnected: &Arc<AtomicBool>,
+    ) -> Result<(Connection, u64), ClientError> {
+        let connection = match (&self.servers, &self.sentinels) {
+            (Servers::Node(host), _) => {
+                let address = host.address(self.clients.uses_tls());
+                Connection::Node(self.connect_node(address, disconnected).await?)
+            }
+            (Servers::Socket(path), _) => {
+                let address = ConnectionAddr::Unix(path.clone());
+                Connection::Node(self.connect_node(address, disconnected).await?)
+            }
+            (Servers::Cluster(hosts), _) => {
+                let client = self.clients.cluster(hosts).map_err(|error| self.unusable(&error))?;
                 let connected = client.get_async_connection().await;
                 Connection::Cluster(connected.map_err(|error| self.connect_error(&error))?)
             }
-            Topology::Sentinel { sentinels, credentials } => {
-                return self.connect_primary(sentinels, credentials, disconnected).await;
+            (Servers::Sentinel { .. }, Some(sentinels)) => {
+                return self.connect_primary(sentinels, disconnected).await;
             }
+            (Servers::Sentinel { .. }, None) => unreachable!("`new` makes the Sentinels"),
         };
         Ok((self.handshake(connection).await?.0, 0))
+    }
+
+    async fn connect_node(
+        &self,
+        address: ConnectionAddr,
+        disconnected: &Arc<AtomicBool>,
+    ) -> Result<MultiplexedConnection, ClientError> {
+        let client = self.clients.node(address).map_err(|error| self.unusable(&error))?;
+        let disconnected = Arc::clone(disconnected);
+        let watch = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                disconnected.store(true, Ordering::Relaxed);
+            }
+            Ok::<_, redis::aio::SendError>(())
+        };
+        // The connection attempt and each call have their own timeouts.
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_dns_resolver(self.clients.resolver().clone())
+            .set_push_sender(watch);
+        let connected = client.get_multiplexed_async_connection_with_config(&settings).await;
+        connected.map_err(|error| self.connect_error(&error))
+    }
+
+    /// A file of the settings was usable at the start and is not usable any more. It may be in the
+    /// middle of its replacement.
+    fn unusable(&self, error: &ConfigError) -> ClientError {
+        ClientError::Connect { server: self.servers.to_string(), why: error.to_string() }
     }
 
     async fn connect_primary(
         &self,
         sentinels: &Arc<Sentinels>,
-        credentials: &Credentials,
         disconnected: &Arc<AtomicBool>,
     ) -> Result<(Connection, u64), ClientError> {
         let Primary { host, term } = sentinels.primary().await?;
@@ -117,9 +184,8 @@ impl Connector {
             why: format!("the Sentinels name {host}, which {what}"),
         };
         let connecting = tokio::time::timeout(PRIMARY_CONNECT_TIMEOUT, async {
-            let connection = connect(&credentials.node(&host)?, disconnected)
-                .await
-                .map_err(|error| self.connect_error(&error))?;
+            let address = host.address(self.clients.uses_tls());
+            let connection = self.connect_node(address, disconnected).await?;
             self.handshake(Connection::Node(connection)).await
         });
         // A primary that does not answer has a successor soon. The next attempt asks the Sentinels
@@ -142,12 +208,31 @@ impl Connector {
     ) -> Result<(Connection, Value), ClientError> {
         let hello = connection.hello().await.map_err(|error| self.connect_error(&error))?;
         check(&hello, self.servers.is_cluster())?;
+        self.check_scripts(&mut connection).await?;
         Ok((connection, hello))
+    }
+
+    /// Checks once that a script may access keys that its command does not declare. Without the
+    /// check, such a server would refuse the first sign-in.
+    async fn check_scripts(&self, connection: &mut Connection) -> Result<(), ClientError> {
+        let Some(key) = self.undeclared_key.lock().clone() else { return Ok(()) };
+        let mut script = redis::cmd("EVAL");
+        script.arg("return redis.call('EXISTS', ARGV[1])").arg(0).arg(key);
+        match connection.send(&script).await.map_err(ClientError::from) {
+            Ok(_) => *self.undeclared_key.lock() = None,
+            Err(ClientError::UndeclaredKeys) => return Err(ClientError::UndeclaredKeys),
+            // The call that needs the connection reports any other error.
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     /// The reason why there is no connection.
     fn connect_error(&self, error: &redis::RedisError) -> ClientError {
         match ClientError::from(error.clone()) {
+            // The driver reports the refusal of all nodes of a Cluster as a failed connection.
+            ClientError::Lost(why) if why.contains("WRONGPASS") => ClientError::WrongLogin,
+            ClientError::Lost(why) if why.contains("NOAUTH") => ClientError::LoginRequired,
             ClientError::Lost(_) | ClientError::Busy(_) => {
                 ClientError::Connect { server: self.servers.to_string(), why: describe(error) }
             }
@@ -164,9 +249,9 @@ impl Connector {
 
     /// Whether the primary of this term has a successor, as far as the Sentinels have reported.
     pub(crate) async fn has_successor(&self, term: u64) -> bool {
-        match &self.topology {
-            Topology::Sentinel { sentinels, .. } => sentinels.has_successor(term).await,
-            Topology::Node(_) | Topology::Cluster(_) => false,
+        match &self.sentinels {
+            Some(sentinels) => sentinels.has_successor(term).await,
+            None => false,
         }
     }
 
@@ -215,25 +300,6 @@ impl Connection {
             Self::Cluster(connection) => connection.req_packed_commands(commands, 0, count).await,
         }
     }
-}
-
-async fn connect(
-    client: &Client,
-    disconnected: &Arc<AtomicBool>,
-) -> redis::RedisResult<MultiplexedConnection> {
-    let disconnected = Arc::clone(disconnected);
-    let watch = move |push: PushInfo| {
-        if push.kind == PushKind::Disconnection {
-            disconnected.store(true, Ordering::Relaxed);
-        }
-        Ok::<_, redis::aio::SendError>(())
-    };
-    // The connection attempt and each call have their own timeouts.
-    let settings = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_push_sender(watch);
-    client.get_multiplexed_async_connection_with_config(&settings).await
 }
 
 /// Checks in the answer of `HELLO` that the server is new enough and has the mode that the URL's

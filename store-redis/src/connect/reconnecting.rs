@@ -22,9 +22,9 @@ use super::{
 };
 use crate::error::ClientError;
 
-/// How long an attempt to connect may take. This is more than the default deadline of a call. An
-/// attempt that ends early makes the next one start again, and the driver finds a silent server
-/// only by waiting for it.
+/// How long an attempt to connect may take after the addresses are known. This is more than the
+/// default deadline of a call. An attempt that ends early makes the next one start again, and the
+/// driver finds a silent server only by waiting for it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The least age at which a connection is replaced while it serves.
 const MIN_AGE_TO_REPLACE: Duration = Duration::from_millis(500);
@@ -145,7 +145,8 @@ impl State {
         {
             self.record(&attempt, outcome.clone());
         }
-        // The runtime of an attempt that exceeds its timeout does not run at the moment.
+        // The runtime of an attempt that takes this long does not run at the moment, or a name
+        // server is slow. A new attempt waits for the same lookup.
         self.attempt.take_if(|attempt| attempt.started_at.elapsed() > CONNECT_TIMEOUT * 2);
         let backoff = self.backoff.as_ref().filter(|(until, _)| Instant::now() < *until);
         match (&self.live, &self.attempt, backoff) {
@@ -185,6 +186,7 @@ impl ConnectAttempt {
     fn start(connector: &Arc<Connector>) -> Self {
         let connector = Arc::clone(connector);
         let task = tokio::spawn(async move {
+            connector.prepare().await;
             let disconnected = Arc::new(AtomicBool::new(false));
             let connecting = connector.connect(&disconnected);
             let result = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {

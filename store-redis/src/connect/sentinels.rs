@@ -23,11 +23,12 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, Client, Value, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Value, aio::MultiplexedConnection};
 use tokio::task::AbortHandle;
 
 use super::{
     address::Host,
+    client::Clients,
     decode::{field, list, text},
 };
 use crate::error::ClientError;
@@ -50,6 +51,7 @@ const LOWER_EPOCH_AFTER: Duration = Duration::from_secs(10);
 /// The Sentinels of one primary.
 pub(crate) struct Sentinels {
     nodes: Vec<Sentinel>,
+    clients: Arc<Clients>,
     primary_name: String,
     known: Mutex<KnownPrimary>,
     created_at: Instant,
@@ -64,7 +66,6 @@ pub(crate) struct Sentinels {
 
 struct Sentinel {
     host: Host,
-    client: Client,
     /// The connection, except while a poll uses it.
     idle: Mutex<Option<MultiplexedConnection>>,
 }
@@ -103,12 +104,14 @@ impl Sentinels {
     /// Does not connect. A call with this deadline waits a quarter of it for a poll at most.
     pub(crate) fn new(
         primary_name: &str,
-        clients: impl IntoIterator<Item = (Host, Client)>,
+        hosts: &[Host],
+        clients: Arc<Clients>,
         deadline: Duration,
     ) -> Self {
-        let sentinel = |(host, client)| Sentinel { host, client, idle: Mutex::default() };
+        let sentinel = |host: &Host| Sentinel { host: host.clone(), idle: Mutex::default() };
         Self {
-            nodes: clients.into_iter().map(sentinel).collect(),
+            nodes: hosts.iter().map(sentinel).collect(),
+            clients,
             primary_name: primary_name.to_owned(),
             known: Mutex::default(),
             created_at: Instant::now(),
@@ -216,7 +219,8 @@ impl Sentinels {
 
     async fn poll_one(self: Arc<Self>, index: usize) -> Result<Report, ClientError> {
         // Two thirds of the time for which a call waits are left for a new connection.
-        let report = self.nodes[index].poll(&self.primary_name, self.max_wait / 3).await?;
+        let timeout = self.max_wait / 3;
+        let report = self.nodes[index].poll(&self.clients, &self.primary_name, timeout).await?;
         self.update(|known| known.update(&report));
         Ok(report)
     }
@@ -286,12 +290,17 @@ fn is_majority(count: usize, total: usize) -> bool {
 }
 
 impl Sentinel {
-    async fn poll(&self, primary: &str, idle_timeout: Duration) -> Result<Report, ClientError> {
+    async fn poll(
+        &self,
+        clients: &Clients,
+        primary: &str,
+        idle_timeout: Duration,
+    ) -> Result<Report, ClientError> {
         let failed = |why: String| ClientError::Connect {
             server: format!("the Sentinel {}", self.host),
             why,
         };
-        let polled = self.poll_without_timeout(primary, idle_timeout);
+        let polled = self.poll_without_timeout(clients, primary, idle_timeout);
         match tokio::time::timeout(SENTINEL_TIMEOUT, polled).await {
             Ok(Err(ClientError::Lost(why) | ClientError::Busy(why))) => Err(failed(why)),
             Ok(Err(ClientError::LoginRequired | ClientError::WrongLogin)) => {
@@ -305,6 +314,7 @@ impl Sentinel {
     /// Uses the idle connection if it answers in time, and a new one otherwise.
     async fn poll_without_timeout(
         &self,
+        clients: &Clients,
         primary: &str,
         idle_timeout: Duration,
     ) -> Result<Report, ClientError> {
@@ -316,10 +326,15 @@ impl Sentinel {
             self.idle.lock().replace(connection);
             return Ok(report);
         }
-        let settings =
-            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let mut connection =
-            self.client.get_multiplexed_async_connection_with_config(&settings).await?;
+        let client = clients.sentinel(&self.host).map_err(|error| ClientError::Connect {
+            server: format!("the Sentinel {}", self.host),
+            why: error.to_string(),
+        })?;
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_dns_resolver(clients.resolver().clone());
+        let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
         let report = ask(&mut connection, primary).await?;
         self.idle.lock().replace(connection);
         Ok(report)
@@ -380,6 +395,7 @@ fn more_specific(earlier: Option<ClientError>, error: ClientError) -> ClientErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn host(port: u16) -> Host {
         Host { name: "10.0.0.1".to_owned(), port }
@@ -460,9 +476,10 @@ mod tests {
 
     #[tokio::test]
     async fn unreachable_sentinels_are_polled_once_a_second() {
-        let client = || Client::open("redis://127.0.0.1:1").unwrap();
-        let clients = [1, 2].map(|port| (Host { name: "127.0.0.1".to_owned(), port }, client()));
-        let sentinels = Arc::new(Sentinels::new("mine", clients, Duration::from_secs(2)));
+        let hosts = [1, 2].map(|port| Host { name: "127.0.0.1".to_owned(), port });
+        let config = Config::new("redis-sentinel://127.0.0.1:1/mine").unwrap();
+        let clients = Arc::new(Clients::new(&config));
+        let sentinels = Arc::new(Sentinels::new("mine", &hosts, clients, Duration::from_secs(2)));
         let error = sentinels.primary().await.unwrap_err().to_string();
         assert!(error.starts_with("cannot connect to the Sentinel 127.0.0.1:"), "{error}");
         let begun = Instant::now();

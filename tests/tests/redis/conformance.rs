@@ -1,12 +1,16 @@
-//! [`RedisStore`] passes the conformance suite on one server, through a trait object, and on a
-//! Cluster. The servers are stopped and frozen during the suite.
+//! [`RedisStore`] passes the conformance suite on one server, through a trait object, on a Cluster,
+//! and on a server that refuses undeclared keys. The servers are stopped and frozen during the
+//! suite.
 
 use async_trait::async_trait;
 use session_core::{BoxError, StoreKey, conformance::Purge};
 use store_redis::{Config, RedisStore};
-use tests::service::{AnyRedis, Durability};
+use tests::service::{AnyRedis, Durability, ExternalServer, Stoppable};
 
-use crate::server_fixture::{Product, ServerFixture, direct, through_arc_dyn};
+use crate::{
+    server_fixture::{Product, ServerFixture, direct, through_arc_dyn},
+    strict_server::StrictServer,
+};
 
 type RedisFixture = ServerFixture<AnyRedis>;
 
@@ -88,5 +92,97 @@ mod cluster {
     session_core::conformance_tests!(|check| async {
         let own = AnyRedis::own_cluster(Durability::None);
         RedisFixture::connect(check, own, AnyRedis::cluster(), direct).await
+    });
+}
+
+/// A server that refuses scripts which access keys that they do not declare.
+struct Strict {
+    redis: AnyRedis,
+    proxy: StrictServer,
+}
+
+impl Strict {
+    async fn before(redis: impl Future<Output = Option<AnyRedis>>) -> Option<Self> {
+        let redis = redis.await?;
+        let proxy = StrictServer::before(&redis.url("")).await;
+        Some(Self { redis, proxy })
+    }
+}
+
+impl Stoppable for Strict {
+    fn url(&self, settings: &str) -> String {
+        self.proxy.through(&self.redis.url(&format!("declared_keys=true&{settings}")))
+    }
+
+    fn stop(&mut self) -> impl Future<Output = Result<(), ExternalServer>> + Send {
+        self.redis.stop()
+    }
+
+    fn start_again(&mut self) -> impl Future<Output = Result<(), ExternalServer>> {
+        self.redis.start_again()
+    }
+
+    fn freeze(&self) -> impl Future<Output = Result<(), ExternalServer>> + Send {
+        self.redis.freeze()
+    }
+
+    fn thaw(&self) -> impl Future<Output = Result<(), ExternalServer>> + Send {
+        self.redis.thaw()
+    }
+}
+
+#[async_trait]
+impl Product for Strict {
+    type Store = RedisStore;
+    type Config = Config;
+
+    const PURGE: Purge = AnyRedis::PURGE;
+    const BULK: usize = AnyRedis::BULK;
+    const UNBOUNDED: &'static str = AnyRedis::UNBOUNDED;
+
+    fn new_namespace() -> String {
+        AnyRedis::new_namespace()
+    }
+
+    fn namespace_settings(prefix: &str) -> String {
+        AnyRedis::namespace_settings(prefix)
+    }
+
+    fn config(url: &str) -> Result<Config, BoxError> {
+        AnyRedis::config(url)
+    }
+
+    fn config_in(config: Config, prefix: &str, name: &str) -> Config {
+        AnyRedis::config_in(config, prefix, name)
+    }
+
+    async fn connect(config: &Config) -> Result<RedisStore, BoxError> {
+        <AnyRedis as Product>::connect(config).await
+    }
+
+    async fn corrupt(&self, prefix: &str, key: &StoreKey) {
+        self.redis.corrupt(prefix, key).await;
+    }
+
+    async fn future_format(&self, prefix: &str, key: &StoreKey) {
+        self.redis.future_format(prefix, key).await;
+    }
+
+    async fn stored_bytes(&self, prefix: &str) -> Vec<u8> {
+        self.redis.stored_bytes(prefix).await
+    }
+
+    async fn stored_records(&self, prefix: &str) -> u64 {
+        self.redis.stored_records(prefix).await
+    }
+}
+
+mod server_with_declared_keys {
+    use super::{AnyRedis, Durability, ServerFixture, Strict, direct};
+
+    session_core::conformance_tests!(|check| async {
+        let own = Strict::before(AnyRedis::own_server(Durability::None));
+        let shared = Strict::before(AnyRedis::server());
+        ServerFixture::<Strict>::connect(check, own, shared, direct).await
     });
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Makes every call of a store and checks its result.
-async fn every_call_works(store: &RedisStore) {
+pub(crate) async fn every_call_works(store: &RedisStore) {
     let session = Session::signed_in(store, "bob").await;
     assert!(store.load(&session.key).await.expect("a load").is_some());
     let changed = store.commit(&session.key, session.add("n", 1)).await;
@@ -60,7 +60,7 @@ async fn every_call_works(store: &RedisStore) {
     store.ping().await.expect("an answer");
 }
 
-async fn refusal(url: &str) -> String {
+pub(crate) async fn refusal(url: &str) -> String {
     let begun = Instant::now();
     let error = RedisStore::connect(&Config::new(url).expect("a URL"))
         .await
@@ -288,7 +288,7 @@ fn words(list: &[String]) -> Vec<&str> {
     list.iter().map(String::as_str).collect()
 }
 
-async fn all_ports(cluster: &RedisCluster) -> Vec<u16> {
+pub(crate) async fn all_ports(cluster: &RedisCluster) -> Vec<u16> {
     let first = cluster.primaries().await[0];
     let nodes: String = redis::from_redis_value(
         cluster.command(first, &["CLUSTER", "NODES"]).await.expect("the node answers"),
