@@ -18,7 +18,6 @@ mod edge_cases;
 mod failover;
 mod full;
 mod load;
-mod names;
 mod network;
 mod reconnecting;
 mod reshard;

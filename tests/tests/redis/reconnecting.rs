@@ -16,13 +16,13 @@ use tests::{
     Demo, KEY, PATIENCE,
     client::Request,
     demo_server,
+    names::{DeadAddress, NAME, Names, SlowNameServer, in_namespace},
     service::{AnyRedis, Durability, PASSWORD, Redis, RedisCluster, RedisSentinel},
     wait,
 };
 
 use crate::{
     connections::{all_ports, every_call_works, refusal},
-    names::{DeadAddress, NAME, Names, SlowNameServer, in_namespace},
     session::{Session, connect, loaded, with},
 };
 
@@ -73,7 +73,7 @@ async fn d07_first_address_that_drops_packets_is_no_outage() {
     for url in [redis.url(), cluster.url(), sentinel.url()] {
         let (url, port) = behind_the_name(&url);
         let _dead = DeadAddress::at(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port))).await;
-        let demo = names.demo(&url).await;
+        let demo = names.demo("redis", &url).await;
         let took = signs_in(&demo).await;
         eprintln!("{url}: signed in after {took:?}");
         assert!(took.len() == 1, "the first sign-in works: {took:?}");
@@ -83,14 +83,14 @@ async fn d07_first_address_that_drops_packets_is_no_outage() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d07_name_server_that_needs_5_s_delays_only_the_start() {
     const DELAY: Duration = Duration::from_secs(5);
-    let Some(names) = Names::from_server() else { return };
-    let Some(_server) = SlowNameServer::start(DELAY).await else { return };
+    let Some(server) = SlowNameServer::start(DELAY).await else { return };
+    let Some(names) = Names::from_server(&server) else { return };
     let Some((redis, cluster, sentinel)) = named_servers().await else { return };
     let urls = [redis.url(), cluster.url(), sentinel.url()].map(|url| behind_the_name(&url).0);
     let names = &names;
     futures_util::future::join_all(urls.iter().map(|url| async move {
         let begun = Instant::now();
-        let demo = names.demo(url).await;
+        let demo = names.demo("redis", url).await;
         let took = signs_in(&demo).await;
         eprintln!("{url}: {:?} after the start; sign-ins took {took:?}", begun.elapsed());
         assert!(begun.elapsed() > DELAY, "the name has an address only after {DELAY:?}");
