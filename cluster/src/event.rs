@@ -1,6 +1,6 @@
 //! The events of a cluster, and the stream that reads them.
 
-use std::{net::SocketAddr, process::ExitStatus, sync::Arc, time::Duration};
+use std::{process::ExitStatus, sync::Arc, time::Duration};
 
 use tokio::sync::{
     OwnedSemaphorePermit,
@@ -9,7 +9,7 @@ use tokio::sync::{
 
 use crate::{
     error::{ReloadError, UpgradeError},
-    model::{ExitCause, Message, RecycleReason, ReloadReport, Slot, WorkerId},
+    model::{ExitCause, ListenAddress, Message, RecycleReason, ReloadReport, Slot, WorkerId},
 };
 
 /// Something that happened in the cluster.
@@ -38,7 +38,7 @@ pub enum Event {
         /// The name of the port in [`ClusterBuilder::listen`](crate::ClusterBuilder::listen).
         name: String,
         /// The local address.
-        addr: SocketAddr,
+        addr: ListenAddress,
     },
     /// The worker serves.
     Ready(WorkerId),

@@ -238,8 +238,9 @@ pub use error::{
 pub use event::{Event, Events};
 pub use model::{
     Addresses, DrainOrder, DrainPolicy, DrainReason, Ended, ExitCause, GiveUp, HeartbeatPolicy,
-    ListenSpec, Message, Phase, RecyclePolicy, RecycleReason, ReloadReport, Replacement,
-    RestartPolicy, ShutdownReport, Slot, SlotState, SlotStatus, Status, WorkerId, WorkerInfo,
+    ListenAddress, ListenSpec, Message, Phase, RecyclePolicy, RecycleReason, ReloadReport,
+    Replacement, RestartPolicy, ShutdownReport, Slot, SlotState, SlotStatus, Status, WorkerId,
+    WorkerInfo,
 };
 pub use primary::{ClusterHandle, Shutdown, Target};
 pub use role::{Role, role};

@@ -7,7 +7,7 @@ use std::{
 
 use cluster::ClusterHandle;
 
-use crate::settings::{CookieMode, Settings, Store, mask_passwords};
+use crate::settings::{CookieMode, Listen, Settings, Store, mask_passwords};
 
 /// Where the key that signs cookies comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,19 @@ pub(crate) fn print(
     metrics_address: Option<SocketAddr>,
     key_origin: KeyOrigin,
 ) {
-    let address = cluster.addresses().get("http").copied().unwrap_or(settings.listen);
+    let address = cluster
+        .addresses()
+        .get("http")
+        .map_or_else(|| settings.listen.to_string(), ToString::to_string);
+    // What follows `curl`.
+    let target = match &settings.listen {
+        Listen::Tcp(_) => format!("http://{address}"),
+        Listen::Unix { path, .. } => format!("--unix-socket {} http://localhost", path.display()),
+    };
+    let listening = match &settings.listen {
+        Listen::Tcp(_) => format!("http://{address}"),
+        Listen::Unix { .. } => address,
+    };
     let store = match &settings.store {
         Store::Primary => {
             "ipc: this process keeps the sessions; workers use them over inherited sockets"
@@ -39,7 +51,7 @@ pub(crate) fn print(
     let workers = cluster.workers();
     let pids: Vec<_> = workers.iter().map(|worker| worker.pid.to_string()).collect();
     let mut lines = vec![
-        format!("listening on http://{address}"),
+        format!("listening on {listening}"),
         format!("  store    {store}"),
         format!("  workers  {} (pid {})", workers.len(), pids.join(", ")),
         format!("  cookie   {cookie}"),
@@ -55,8 +67,8 @@ pub(crate) fn print(
         let remedy = "set DEMO_COOKIE_KEY=$(openssl rand -base64 48) to keep them valid";
         lines.push(format!("  key      random: a restart makes all cookies invalid; {remedy}"));
     }
-    lines.push(format!("try\n  curl -c jar -b jar http://{address}/"));
-    lines.push(format!("  curl -c jar -b jar -d '{{\"user\":\"bob\"}}' http://{address}/login\n"));
+    lines.push(format!("try\n  curl -c jar -b jar {target}/"));
+    lines.push(format!("  curl -c jar -b jar -d '{{\"user\":\"bob\"}}' {target}/login\n"));
     // One write, so that the text is not mixed with that of another process. The server also works
     // if standard output is closed.
     let _ = io::stdout().write_all(lines.join("\n").as_bytes());

@@ -4,8 +4,8 @@
 use std::{io, os::unix::net::UnixStream, path::Path, time::Duration};
 
 use cluster::{
-    ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, ListenSpec,
-    RestartPolicy, Shutdown,
+    ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, RestartPolicy,
+    Shutdown,
 };
 use session_core::{SweeperHandle, spawn_sweeper};
 use store_ipc::{HandoverError, OwnerError, OwnerHandle};
@@ -85,10 +85,7 @@ async fn serve(mut builder: ClusterBuilder, settings: Settings) -> Result<(), Ap
     let (metrics, builder) = MetricsServer::open(&settings, builder)?;
     let mut builder = builder
         .workers(settings.workers)
-        .listen(
-            "http",
-            ListenSpec::tcp(settings.listen.to_string()).send_timeout(settings.send_timeout),
-        )
+        .listen("http", settings.listen.spec().send_timeout(settings.send_timeout))
         .settings(settings.to_bytes())
         // The arguments of this process can contain a key or a password, and other users can see
         // arguments. Workers get the settings over a private channel instead.

@@ -1,9 +1,14 @@
 //! A worker process: it serves requests until the primary tells it to stop.
 
-use std::{os::unix::net::UnixStream, sync::Arc};
+use std::{
+    io,
+    net::TcpListener,
+    os::unix::net::{UnixListener, UnixStream},
+    sync::Arc,
+};
 
 use actix_web::{App, HttpServer, middleware::from_fn, rt::System};
-use cluster::WorkerBoot;
+use cluster::{BootError, ListenAddress, WorkerBoot};
 use session_actix::{CrossOriginGuard, SessionMiddleware};
 use session_core::SessionStore;
 use store_ipc::{Config, IpcStore};
@@ -25,8 +30,34 @@ pub(crate) fn run(boot: WorkerBoot) -> Result<(), AppError> {
     System::new().block_on(serve(boot))
 }
 
+/// The public listener.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    fn take(boot: &mut WorkerBoot) -> Result<Self, BootError> {
+        match boot.take_listener("http") {
+            Err(BootError::OtherListener { .. }) => boot.take_unix_listener("http").map(Self::Unix),
+            listener => listener.map(Self::Tcp),
+        }
+    }
+
+    fn address(&self) -> io::Result<ListenAddress> {
+        match self {
+            Self::Tcp(listener) => Ok(listener.local_addr()?.into()),
+            Self::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().map(Into::into).unwrap_or_default();
+                Ok(ListenAddress::Unix(path))
+            }
+        }
+    }
+}
+
 async fn serve(mut boot: WorkerBoot) -> Result<(), AppError> {
-    let listener = boot.take_listener("http")?;
+    let listener = Listener::take(&mut boot)?;
     let inherited = boot.take_fd("sessions").ok();
     let worker = boot.connect().await?;
     let settings = Settings::from_bytes(worker.settings())?;
@@ -47,12 +78,16 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), AppError> {
         .cookie(cookies::config(&settings))
         .policy(settings.policy)
         .events(AuditTrail)
-        .trusted_proxies(settings.trusted_proxies.iter().copied())
-        .catch_panics()
-        .build()?;
+        .trusted_proxies(settings.trusted_proxies.networks.iter().copied())
+        .catch_panics();
     let guard = CrossOriginGuard::builder()
-        .trusted_proxies(settings.trusted_proxies.iter().copied())
-        .build()?;
+        .trusted_proxies(settings.trusted_proxies.networks.iter().copied());
+    let (sessions, guard) = if settings.trusted_proxies.unix {
+        (sessions.trusted_unix_proxy(), guard.trusted_unix_proxy())
+    } else {
+        (sessions, guard)
+    };
+    let (sessions, guard) = (sessions.build()?, guard.build()?);
     let drain_state = Arc::new(DrainState::default());
     let name = format!("{}/{}", worker.id(), std::process::id());
     let connections = Connections::new(&settings)?;
@@ -60,7 +95,7 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), AppError> {
         AppState::new(store, &name, Arc::clone(&drain_state), &settings, connections.clone());
 
     let address =
-        listener.local_addr().map_err(AppError::io("cannot read the address of the port"))?;
+        listener.address().map_err(AppError::io("cannot read the address of the port"))?;
     let factory_worker = worker.clone();
     // actix calls it once on each serving thread.
     let app = move || {
@@ -80,10 +115,12 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), AppError> {
         .max_connections(connections.per_thread)
         .on_connect(connections.on_connect())
         .disable_signals()
-        .shutdown_timeout(settings.drain.as_secs().max(1))
-        .listen(listener)
-        .map_err(AppError::io("cannot serve on the port"))?
-        .run();
+        .shutdown_timeout(settings.drain.as_secs().max(1));
+    let server = match listener {
+        Listener::Tcp(listener) => server.listen(listener),
+        Listener::Unix(listener) => server.listen_uds(listener),
+    };
+    let server = server.map_err(AppError::io("cannot serve on the port"))?.run();
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
     worker.listening("http", address).await?;

@@ -242,6 +242,10 @@ fn log(rules: &Rules, request: &ServiceRequest, rejection: &CrossOriginRejection
     // If pages of the site itself are refused for these reasons, a proxy is not configured right.
     // The operator must see that.
     let cure = match rejection {
+        CrossOriginRejection::OtherScheme { .. } if request.peer_addr().is_none() => {
+            "if the page belongs to this site, let the proxy at the Unix-domain socket set \
+             X-Forwarded-Proto, and trust it with trusted_unix_proxy"
+        }
         CrossOriginRejection::OtherScheme { .. } => {
             "if the page belongs to this site, let each proxy set X-Forwarded-Proto, and name all \
              proxies with trusted_proxies"

@@ -58,7 +58,7 @@
 mod client;
 pub(crate) mod protocol;
 
-pub use crate::os::control_socket::lock_path;
+pub use crate::os::socket_file::lock_path;
 pub use client::{Client, ControlError};
 pub use protocol::{
     Command, EndReply, ErrorCode, Refusal, ReloadReply, Reply, SlotReply, SlotStateKind,

@@ -61,6 +61,16 @@ pub enum BootError {
         /// The names that remain.
         given: Vec<String>,
     },
+    /// The listener is of the other kind.
+    #[error("the listener `{name}` is {kind}; take it with {method}")]
+    OtherListener {
+        /// The requested name.
+        name: String,
+        /// What it is.
+        kind: &'static str,
+        /// The method that takes it.
+        method: &'static str,
+    },
     /// There is no descriptor with this name, or it was taken before.
     #[error(
         "no descriptor named `{name}`; the names that remain are {given:?}, and each can be taken \
@@ -130,6 +140,18 @@ pub enum StartError {
         address: String,
         /// The system's error.
         source: io::Error,
+    },
+    /// Another process serves the Unix-domain socket.
+    #[error(
+        "the socket {} is served by {}; stop that process, or choose another path",
+        path.display(),
+        Holder(*holder)
+    )]
+    SocketHeld {
+        /// The path.
+        path: PathBuf,
+        /// The primary that serves it, if it is one.
+        holder: Option<u32>,
     },
     /// A worker process cannot be started.
     #[error("cannot start a worker process")]

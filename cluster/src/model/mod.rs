@@ -9,7 +9,8 @@ mod status;
 
 pub use exit::{Ended, ExitCause, Replacement};
 pub use ids::{Slot, WorkerId};
-pub use listen::ListenSpec;
+pub(crate) use listen::ListenTarget;
+pub use listen::{ListenAddress, ListenSpec};
 pub use message::{DecodeError, Message};
 pub use policy::{
     DrainOrder, DrainPolicy, DrainReason, GiveUp, HeartbeatPolicy, RecyclePolicy, RecycleReason,

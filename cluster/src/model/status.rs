@@ -1,16 +1,17 @@
 //! The state of a cluster, its slots and its workers, and the reports of reloads and stops.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     exit::{Ended, ExitCause, Replacement},
     ids::{Slot, WorkerId},
+    listen::ListenAddress,
 };
 
 /// The addresses that the cluster listens on, by name.
-pub type Addresses = BTreeMap<String, SocketAddr>;
+pub type Addresses = BTreeMap<String, ListenAddress>;
 
 /// The state of a cluster at one moment. From
 /// [`ClusterHandle::status`](crate::ClusterHandle::status).

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    net::TcpListener,
     os::{
         fd::{AsRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
@@ -17,8 +16,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    control_socket::{ControlSocket, lock_path},
+    listener::Listener,
     pid_file::PidFile,
+    socket_file::{SocketFile, lock_path},
     sys::FirstThread,
 };
 use crate::{
@@ -76,7 +76,8 @@ pub(crate) struct WorkerBootInfo {
 pub(crate) struct HandoffManifest {
     version: u16,
     link: RawFd,
-    listeners: BTreeMap<String, RawFd>,
+    #[serde(flatten)]
+    listeners: ListenerFds,
     fds: BTreeMap<String, RawFd>,
     held: ExclusiveFds,
 }
@@ -84,7 +85,7 @@ pub(crate) struct HandoffManifest {
 impl HandoffManifest {
     pub(crate) fn new(
         link: RawFd,
-        listeners: BTreeMap<String, RawFd>,
+        listeners: ListenerFds,
         fds: BTreeMap<String, RawFd>,
         held: ExclusiveFds,
     ) -> Self {
@@ -92,11 +93,74 @@ impl HandoffManifest {
     }
 }
 
+/// The descriptors of the listeners in a [`HandoffManifest`], by name.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ListenerFds {
+    /// TCP ports.
+    listeners: BTreeMap<String, RawFd>,
+    /// Unix-domain sockets. An earlier build has none.
+    #[serde(default)]
+    sockets: BTreeMap<String, SocketFds>,
+}
+
+/// The descriptors of a socket and of its lock file, and the path of the socket.
+type SocketFds = (RawFd, RawFd, PathBuf);
+
+impl ListenerFds {
+    /// Adds copies of the descriptors for a successor to `passed`.
+    pub(crate) fn copies(
+        listeners: &BTreeMap<String, Listener>,
+        passed: &mut Vec<OwnedFd>,
+    ) -> io::Result<Self> {
+        let mut fds = Self::default();
+        for (name, listener) in listeners {
+            match listener {
+                Listener::Tcp(_) => {
+                    fds.listeners.insert(name.clone(), pass_fd(listener.copy()?, passed));
+                }
+                Listener::Unix(socket) => {
+                    fds.sockets.insert(name.clone(), pass_socket(socket, passed)?);
+                }
+            }
+        }
+        Ok(fds)
+    }
+
+    /// Adopts the listeners of a predecessor.
+    fn adopt(self, thread: &FirstThread) -> Result<BTreeMap<String, Listener>, BootError> {
+        let mut listeners: BTreeMap<_, _> = adopt_all(thread, self.listeners)?
+            .into_iter()
+            .map(|(name, fd)| (name, Listener::Tcp(fd.into())))
+            .collect();
+        for (name, socket) in self.sockets {
+            let adopted = adopt_socket(thread, &name, socket)?;
+            listeners.insert(name, Listener::Unix(adopted));
+        }
+        Ok(listeners)
+    }
+}
+
+fn pass_socket(socket: &SocketFile, passed: &mut Vec<OwnedFd>) -> io::Result<SocketFds> {
+    let (listener, lock) = (socket.listener()?, socket.lock().copy()?);
+    Ok((pass_fd(listener, passed), pass_fd(lock, passed), socket.path().to_owned()))
+}
+
+fn adopt_socket(
+    thread: &FirstThread,
+    name: &str,
+    (listener, lock, path): SocketFds,
+) -> Result<SocketFile, BootError> {
+    let lock = File::from(adopt_fd(thread, &format!("lock of {name}"), lock)?);
+    let lock = PidFile::of_predecessor(lock, lock_path(&path));
+    let listener = adopt_fd(thread, name, listener)?.into();
+    Ok(SocketFile::of_predecessor(listener, lock, path))
+}
+
 /// What this primary got from its predecessor, and the connection to it.
 #[derive(Debug)]
 pub(crate) struct Predecessor {
     pub(crate) connection: UnixStream,
-    pub(crate) listeners: BTreeMap<String, TcpListener>,
+    pub(crate) listeners: BTreeMap<String, Listener>,
     pub(crate) fds: BTreeMap<String, OwnedFd>,
     pub(crate) files: ExclusiveFiles,
 }
@@ -112,11 +176,9 @@ impl Predecessor {
         let HandoffManifest { link, listeners, fds, held, .. } =
             serde_json::from_slice(text).map_err(malformed)?;
         let connection = adopt_fd(thread, "link", link)?.into();
-        let listeners =
-            adopt_all(thread, listeners)?.into_iter().map(|(name, fd)| (name, fd.into())).collect();
         Ok(Self {
             connection,
-            listeners,
+            listeners: listeners.adopt(thread)?,
             fds: adopt_all(thread, fds)?,
             files: ExclusiveFiles::of_predecessor(thread, held)?,
         })
@@ -133,14 +195,14 @@ struct Version {
 #[derive(Debug, Default)]
 pub(crate) struct ExclusiveFiles {
     // Dropped in this order.
-    pub(crate) control: Option<ControlSocket>,
+    pub(crate) control: Option<SocketFile>,
     pub(crate) pid_file: Option<PidFile>,
 }
 
 /// The descriptors of [`ExclusiveFiles`] in a [`HandoffManifest`], and the paths of the files.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ExclusiveFds {
-    control: Option<(RawFd, RawFd, PathBuf)>,
+    control: Option<SocketFds>,
     pid_file: Option<(RawFd, PathBuf)>,
 }
 
@@ -149,9 +211,7 @@ impl ExclusiveFiles {
     pub(crate) fn copies(&self, passed: &mut Vec<OwnedFd>) -> io::Result<ExclusiveFds> {
         let mut fds = ExclusiveFds::default();
         if let Some(control) = &self.control {
-            let (listener, lock) = (control.listener()?, control.lock().copy()?);
-            fds.control =
-                Some((pass_fd(listener, passed), pass_fd(lock, passed), control.path().to_owned()));
+            fds.control = Some(pass_socket(control, passed)?);
         }
         if let Some(pid_file) = &self.pid_file {
             fds.pid_file = Some((pass_fd(pid_file.copy()?, passed), pid_file.path().to_owned()));
@@ -163,11 +223,8 @@ impl ExclusiveFiles {
     /// [`take_charge`](Self::take_charge).
     fn of_predecessor(thread: &FirstThread, given: ExclusiveFds) -> Result<Self, BootError> {
         let mut files = Self::default();
-        if let Some((listener, lock, path)) = given.control {
-            let lock = File::from(adopt_fd(thread, "lock of the control socket", lock)?);
-            let lock = PidFile::of_predecessor(lock, lock_path(&path));
-            let listener = adopt_fd(thread, "control socket", listener)?.into();
-            files.control = Some(ControlSocket::of_predecessor(listener, lock, path));
+        if let Some(control) = given.control {
+            files.control = Some(adopt_socket(thread, "control socket", control)?);
         }
         if let Some((file, path)) = given.pid_file {
             let file = adopt_fd(thread, "pid file", file)?.into();
@@ -188,7 +245,7 @@ impl ExclusiveFiles {
 
     /// Makes this process the owner of the files and writes its process id into them.
     pub(crate) fn take_charge(&mut self) {
-        let control_lock = self.control.as_mut().map(ControlSocket::lock_mut);
+        let control_lock = self.control.as_mut().map(SocketFile::lock_mut);
         for file in control_lock.into_iter().chain(self.pid_file.as_mut()) {
             if let Err(error) = file.take_charge() {
                 tracing::error!(

@@ -1,6 +1,5 @@
 //! Everything that talks to the operating system and is independent of the cluster's logic.
 
-pub(crate) mod control_socket;
 pub(crate) mod executable;
 pub(crate) mod fds;
 pub(crate) mod guard;
@@ -8,4 +7,5 @@ pub(crate) mod listener;
 pub(crate) mod notify;
 pub(crate) mod orphans;
 pub(crate) mod pid_file;
+pub(crate) mod socket_file;
 pub(crate) mod sys;

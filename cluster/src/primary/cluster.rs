@@ -1,6 +1,6 @@
 //! The parts of one cluster: its shared state, its slots, its operator endpoints.
 
-use std::{collections::BTreeMap, net::TcpListener, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{
     net::UnixListener,
@@ -13,7 +13,12 @@ use super::{
     events::ServiceStep,
     shared::Shared,
 };
-use crate::{builder::ClusterBuilder, error::StartError, model::Slot, os::fds::ExclusiveFiles};
+use crate::{
+    builder::ClusterBuilder,
+    error::StartError,
+    model::Slot,
+    os::{fds::ExclusiveFiles, listener::Listener},
+};
 
 /// One cluster, as its operations see it.
 #[derive(Debug)]
@@ -41,7 +46,7 @@ impl Cluster {
     /// if there is one; then this primary is not in charge yet.
     pub(super) fn open(
         config: ClusterBuilder,
-        listeners: BTreeMap<String, TcpListener>,
+        listeners: BTreeMap<String, Listener>,
         files: Option<ExclusiveFiles>,
     ) -> Result<(Self, Startup), StartError> {
         let greeting = config.greeting()?;

@@ -9,11 +9,14 @@ use crate::{
     error::StartError,
     lock::lock,
     os::{
-        control_socket::{ControlSocket, lock_path},
         fds::ExclusiveFiles,
         pid_file::{LockError, PidFile},
+        socket_file::{SocketFile, lock_path},
     },
 };
+
+/// How many clients of the control socket may wait to be accepted.
+const CONTROL_BACKLOG: i32 = 64;
 
 /// The pid file and the control socket of the primary.
 #[derive(Debug)]
@@ -110,13 +113,13 @@ fn claim_pid_file(
 /// Binds the control socket. Clients are answered later.
 fn claim_control(
     path: Option<&Path>,
-    inherited: &mut Option<ControlSocket>,
-) -> Result<Option<ControlSocket>, StartError> {
+    inherited: &mut Option<SocketFile>,
+) -> Result<Option<SocketFile>, StartError> {
     let Some(path) = path else { return Ok(None) };
     if let Some(socket) = inherited.take_if(|socket| socket.lock().is_at(&lock_path(path))) {
         return Ok(Some(socket));
     }
-    ControlSocket::bind(path).map(Some).map_err(|error| match error {
+    SocketFile::bind(path, 0o600, CONTROL_BACKLOG).map(Some).map_err(|error| match error {
         LockError::Taken(holder) => StartError::ControlHeld { path: path.to_owned(), holder },
         LockError::Failed(source) => StartError::Control { path: path.to_owned(), source },
     })

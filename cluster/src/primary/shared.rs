@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashSet},
     io,
-    net::TcpListener,
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex,
@@ -27,7 +26,7 @@ use crate::{
     event::{Event, Events},
     lock::lock,
     model::{Addresses, Ended, Phase, Slot, WorkerId},
-    os::{executable::Executable, listener::reject_new_connections},
+    os::{executable::Executable, listener::Listener},
     wire::rpc::{ByteBudget, RequestQueue},
 };
 
@@ -44,7 +43,7 @@ pub(super) struct Shared {
     /// Notified by every change of the table.
     pub(super) changed: watch::Sender<()>,
     table: Mutex<WorkerTable>,
-    sockets: Mutex<BTreeMap<String, TcpListener>>,
+    listeners: Mutex<BTreeMap<String, Listener>>,
     events: Mutex<EventPublisher>,
     /// The requests of all workers.
     pub(super) requests: Arc<RequestQueue>,
@@ -63,20 +62,20 @@ impl Shared {
     pub(super) fn open(
         config: ClusterBuilder,
         greeting: Vec<u8>,
-        mut inherited: BTreeMap<String, TcpListener>,
+        mut inherited: BTreeMap<String, Listener>,
         in_charge: bool,
     ) -> Result<(Self, mpsc::UnboundedReceiver<ServiceStep>), StartError> {
-        let mut sockets = BTreeMap::new();
+        let mut listeners = BTreeMap::new();
         let mut addresses = BTreeMap::new();
         for (name, spec) in &config.listen {
-            let socket = spec.open(name, &mut inherited)?;
-            let address = socket.local_addr().map_err(|source| StartError::Listen {
+            let listener = spec.open(name, &mut inherited)?;
+            let address = listener.address().map_err(|source| StartError::Listen {
                 name: name.clone(),
                 address: format!("{spec:?}"),
                 source,
             })?;
             addresses.insert(name.clone(), address);
-            sockets.insert(name.clone(), socket);
+            listeners.insert(name.clone(), listener);
         }
         let (events, service_steps) = EventPublisher::new();
         let shared = Self {
@@ -87,7 +86,7 @@ impl Shared {
             addresses,
             lifecycle: Lifecycle::new(in_charge),
             changed: watch::Sender::new(()),
-            sockets: Mutex::new(sockets),
+            listeners: Mutex::new(listeners),
             events: Mutex::new(events),
             requests: Arc::default(),
             budgets: Mutex::default(),
@@ -108,10 +107,18 @@ impl Shared {
 
     /// Copies of the shared sockets for one child process.
     pub(super) fn sockets(&self) -> io::Result<Vec<(String, OwnedFd)>> {
-        lock(&self.sockets)
+        lock(&self.listeners)
             .iter()
-            .map(|(name, socket)| Ok((name.clone(), socket.try_clone()?.into())))
+            .map(|(name, listener)| Ok((name.clone(), listener.copy()?)))
             .collect()
+    }
+
+    /// Runs `read` with the listeners.
+    pub(super) fn with_listeners<T>(
+        &self,
+        read: impl FnOnce(&BTreeMap<String, Listener>) -> T,
+    ) -> T {
+        read(&lock(&self.listeners))
     }
 
     pub(super) fn executable(&self) -> Arc<Executable> {
@@ -207,8 +214,8 @@ impl Shared {
     }
 
     fn reject_new_connections(&self) {
-        for (name, socket) in std::mem::take(&mut *lock(&self.sockets)) {
-            if let Err(error) = reject_new_connections(&socket) {
+        for (name, listener) in std::mem::take(&mut *lock(&self.listeners)) {
+            if let Err(error) = listener.reject_new_connections() {
                 tracing::warn!(
                     listener = name,
                     %error,
@@ -224,7 +231,9 @@ impl Shared {
         if !self.lifecycle.begin_handover(successor) {
             return false;
         }
-        lock(&self.sockets).clear();
+        for mut listener in std::mem::take(&mut *lock(&self.listeners)).into_values() {
+            listener.leave_to_successor();
+        }
         self.lifecycle.raise(Phase::HandedOver);
         true
     }
@@ -232,6 +241,15 @@ impl Shared {
     /// Makes the ports belong to this primary alone.
     pub(super) fn take_charge(&self) {
         self.lifecycle.take_charge();
+        for (name, listener) in &mut *lock(&self.listeners) {
+            if let Err(error) = listener.take_charge() {
+                tracing::error!(
+                    listener = name,
+                    %error,
+                    "cannot write the process id into the lock file of a socket; its lock is held"
+                );
+            }
+        }
         if self.lifecycle.is_stopping() {
             // The stop began before this primary was in charge, so the ports are still open.
             self.reject_new_connections();
@@ -247,7 +265,7 @@ impl Shared {
 
     /// All slots have ended: publishes the outcome and ends all streams.
     pub(super) fn conclude(&self) {
-        lock(&self.sockets).clear();
+        lock(&self.listeners).clear();
         let outcome = self.lifecycle.conclude(|| self.read(WorkerTable::run_error));
         lock(&self.events).end();
         self.requests.close();

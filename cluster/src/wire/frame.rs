@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::model::{DrainOrder, DrainPolicy, Message};
+use crate::model::{DrainOrder, DrainPolicy, ListenAddress, Message};
 
 /// Version of the frames below. It changes with any of them. `Hello` stays the first variant, so
 /// that every build can read the version of another build.
@@ -36,7 +36,7 @@ pub(crate) enum ToPrimary {
     },
     Listening {
         name: String,
-        addr: std::net::SocketAddr,
+        addr: ListenAddress,
     },
     Ready,
     Draining,

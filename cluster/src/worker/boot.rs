@@ -3,8 +3,13 @@
 use std::{
     collections::BTreeMap,
     net::TcpListener,
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
 };
+
+use rustix::net::{AddressFamily, sockopt::socket_domain};
 
 use super::handle::Worker;
 use crate::{
@@ -26,17 +31,14 @@ pub struct WorkerBoot {
     id: WorkerId,
     slot: Slot,
     control: UnixStream,
-    listeners: BTreeMap<String, TcpListener>,
+    listeners: BTreeMap<String, OwnedFd>,
     fds: BTreeMap<String, OwnedFd>,
 }
 
 impl WorkerBoot {
     pub(crate) fn adopt(thread: &FirstThread, given: WorkerBootInfo) -> Result<Self, BootError> {
         let control = UnixStream::from(adopt_fd(thread, "control", given.control)?);
-        let listeners = adopt_all(thread, given.listeners)?
-            .into_iter()
-            .map(|(name, fd)| (name, fd.into()))
-            .collect();
+        let listeners = adopt_all(thread, given.listeners)?;
         let fds = adopt_all(thread, given.fds)?;
         // Other descriptors that came through `exec`: other code in the primary left them open.
         thread.seal().map_err(|source| BootError::Process { what: "the descriptors", source })?;
@@ -59,16 +61,60 @@ impl WorkerBoot {
         self.slot
     }
 
-    /// Takes the listener that the primary opened under `name`. It is non-blocking.
+    /// Takes the TCP listener that the primary opened under `name`. It is non-blocking.
     ///
     /// # Errors
     ///
     /// [`BootError::NoListener`] if there is no listener with this name, or it was taken before.
+    /// [`BootError::OtherListener`] if it is a Unix-domain socket.
     pub fn take_listener(&mut self, name: &str) -> Result<TcpListener, BootError> {
-        self.listeners.remove(name).ok_or_else(|| BootError::NoListener {
+        if self.is_unix(name)? {
+            return Err(BootError::OtherListener {
+                name: name.to_owned(),
+                kind: "a Unix-domain socket",
+                method: "take_unix_listener",
+            });
+        }
+        self.take(name).map(TcpListener::from)
+    }
+
+    /// Takes the listener of the Unix-domain socket that the primary opened under `name`. It is
+    /// non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError::NoListener`] if there is no listener with this name, or it was taken before.
+    /// [`BootError::OtherListener`] if it is a TCP port.
+    pub fn take_unix_listener(&mut self, name: &str) -> Result<UnixListener, BootError> {
+        if !self.is_unix(name)? {
+            return Err(BootError::OtherListener {
+                name: name.to_owned(),
+                kind: "a TCP port",
+                method: "take_listener",
+            });
+        }
+        self.take(name).map(UnixListener::from)
+    }
+
+    /// Whether the listener is a Unix-domain socket.
+    fn is_unix(&self, name: &str) -> Result<bool, BootError> {
+        let Some(listener) = self.listeners.get(name) else { return Err(self.no_listener(name)) };
+        let domain = socket_domain(listener).map_err(|error| BootError::Process {
+            what: "the kind of a listener",
+            source: error.into(),
+        })?;
+        Ok(domain == AddressFamily::UNIX)
+    }
+
+    fn take(&mut self, name: &str) -> Result<OwnedFd, BootError> {
+        self.listeners.remove(name).ok_or_else(|| self.no_listener(name))
+    }
+
+    fn no_listener(&self, name: &str) -> BootError {
+        BootError::NoListener {
             name: name.to_owned(),
             given: self.listeners.keys().cloned().collect(),
-        })
+        }
     }
 
     /// Takes the descriptor that [`ClusterBuilder::inherit`](crate::ClusterBuilder::inherit) opened

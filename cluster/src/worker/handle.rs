@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -22,7 +21,7 @@ use super::heartbeat::{EventLoops, Heartbeat};
 use crate::{
     error::{BootError, Gone, RequestError, SendError},
     lock::lock,
-    model::{DrainOrder, DrainPolicy, DrainReason, Message, Slot, WorkerId},
+    model::{DrainOrder, DrainPolicy, DrainReason, ListenAddress, Message, Slot, WorkerId},
     wire::{
         frame::{self, PROTOCOL, ToPrimary, ToWorker},
         message,
@@ -158,7 +157,8 @@ impl Worker {
     /// # Errors
     ///
     /// [`Gone`] when the primary died.
-    pub async fn listening(&self, name: &str, addr: SocketAddr) -> Result<(), Gone> {
+    pub async fn listening(&self, name: &str, addr: impl Into<ListenAddress>) -> Result<(), Gone> {
+        let addr = addr.into();
         self.send_frame(&ToPrimary::Listening { name: name.to_owned(), addr }).await
     }
 

@@ -15,7 +15,6 @@ use std::{
 };
 
 use cluster::Workers;
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use session_core::{OnSessionEnded, OnSupersededId, Persistence, Policy, cookie::Key};
 use tracing::level_filters::LevelFilter;
@@ -26,12 +25,12 @@ use raw::{RawSetting, SettingOrigin};
 use reader::SettingReader;
 pub(crate) use url::mask_passwords;
 use values::ProcessRole;
-pub(crate) use values::{CookieMode, Keys, Store};
+pub(crate) use values::{CookieMode, Keys, Listen, Store, TrustedProxies};
 
 /// All settings of a server or an owner, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Listen,
     pub(crate) workers: Workers,
     pub(crate) threads: NonZeroUsize,
     /// `None` means the value that the limit of open files allows.
@@ -47,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) max_bytes: NonZeroUsize,
     pub(crate) cookie: CookieMode,
     pub(crate) keys: Keys,
-    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) policy: Policy,
     pub(crate) drain: Duration,
     pub(crate) lead: Duration,
@@ -82,8 +81,7 @@ impl Settings {
                 reader.parse("workers", "use a whole number of 1 or more, or auto")?,
             ),
         };
-        let listen: SocketAddr = reader
-            .parse("listen", "use an address and a port, such as 127.0.0.1:3000 or [::1]:3000")?;
+        let listen = reader.listen()?;
         let store = reader.store()?;
         if store.scheme() == "memory" && workers != Workers::Exactly(NonZeroUsize::MIN) {
             let reason = "the store memory belongs to one process, so each of several workers \
@@ -124,7 +122,7 @@ impl Settings {
         }
         Ok(Self {
             cookie: reader.cookie(&listen)?,
-            listen,
+            listen: listen.clone(),
             workers,
             threads,
             connections,
@@ -252,6 +250,11 @@ impl Settings {
                     "--store-url has connections, for each runtime; use one of the two",
                 ));
             }
+        }
+        if self.trusted_proxies.unix && !self.listen.is_unix() {
+            let reason = "unix is a proxy that connects to a Unix-domain socket; use --listen \
+                          unix:PATH, or the address of the proxy";
+            return Err(reader.unused("trusted-proxy", reason));
         }
         if reader.is_given("metrics-host") && self.metrics.is_none() {
             return Err(

@@ -13,7 +13,7 @@ use super::{
     SettingError, address_conflicts,
     raw::{RawSetting, SettingOrigin},
     url,
-    values::{CookieMode, Keys, Store},
+    values::{CookieMode, Keys, Listen, Store, TrustedProxies},
 };
 
 /// Parses and checks single settings.
@@ -148,7 +148,30 @@ impl<'r> SettingReader<'r> {
         Ok(Store::Url(url.to_owned()))
     }
 
-    pub(super) fn cookie(&self, listen: &SocketAddr) -> Result<CookieMode, SettingError> {
+    pub(super) fn listen(&self) -> Result<Listen, SettingError> {
+        let text = self.text("listen");
+        let mode = self.text("listen-mode");
+        let Some(path) = text.strip_prefix("unix:") else {
+            if self.is_given("listen-mode") {
+                let reason = "only a Unix-domain socket has permissions; use --listen unix:PATH";
+                return Err(self.unused("listen-mode", reason));
+            }
+            let usable = "use an address and a port, such as 127.0.0.1:3000 or [::1]:3000, or a \
+                          socket, such as unix:/run/demo.sock";
+            return self.parse("listen", usable).map(Listen::Tcp);
+        };
+        let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+        if !path.is_absolute() {
+            return Err(self.invalid("listen", "use an absolute path, such as unix:/run/demo.sock"));
+        }
+        let is_octal = mode.len() <= 4;
+        match u32::from_str_radix(mode, 8).ok().filter(|mode| is_octal && *mode <= 0o777) {
+            Some(mode) => Ok(Listen::Unix { path, mode }),
+            None => Err(self.invalid("listen-mode", "use three octal digits, such as 660")),
+        }
+    }
+
+    pub(super) fn cookie(&self, listen: &Listen) -> Result<CookieMode, SettingError> {
         if !self.text("cookie").is_empty() {
             return self.choice(
                 "cookie",
@@ -157,14 +180,18 @@ impl<'r> SettingReader<'r> {
         }
         // Browsers use https to a TLS proxy, also if the proxy connects to this server over
         // loopback.
-        if !self.proxies()?.is_empty() {
+        if self.proxies()? != TrustedProxies::default() {
             return Ok(CookieMode::Secure);
         }
-        if listen.ip().is_loopback() {
-            return Ok(CookieMode::Development);
-        }
+        let reached_by = match listen {
+            Listen::Tcp(address) if address.ip().is_loopback() => {
+                return Ok(CookieMode::Development);
+            }
+            Listen::Tcp(_) => "other machines",
+            Listen::Unix { .. } => "a proxy",
+        };
         let reason = format!(
-            "other machines can reach {listen}, so the cookie mode must be set: --trusted-proxy or \
+            "{reached_by} can reach {listen}, so the cookie mode must be set: --trusted-proxy or \
              --cookie secure behind a TLS proxy, or --cookie development on a test network where \
              every user may read the cookies"
         );
@@ -183,7 +210,7 @@ impl<'r> SettingReader<'r> {
         })
     }
 
-    pub(super) fn metrics(&self, listen: &SocketAddr) -> Result<Option<SocketAddr>, SettingError> {
+    pub(super) fn metrics(&self, listen: &Listen) -> Result<Option<SocketAddr>, SettingError> {
         if self.text("metrics").is_empty() {
             return Ok(None);
         }
@@ -195,7 +222,7 @@ impl<'r> SettingReader<'r> {
                           clients";
             return Err(self.invalid("metrics", reason));
         }
-        if address_conflicts::overlap(address, *listen) {
+        if matches!(listen, Listen::Tcp(public) if address_conflicts::overlap(address, *public)) {
             return Err(self.invalid(
                 "metrics",
                 format!("--listen {listen} includes this address; use another port"),
@@ -256,18 +283,24 @@ impl<'r> SettingReader<'r> {
         Ok(Some(control))
     }
 
-    pub(super) fn proxies(&self) -> Result<Vec<IpNet>, SettingError> {
+    pub(super) fn proxies(&self) -> Result<TrustedProxies, SettingError> {
         let net = |text: &str| {
             text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()))
         };
-        let nets = self
+        let (unix, networks): (Vec<_>, Vec<_>) = self
             .text("trusted-proxy")
             .split(',')
             .map(str::trim)
             .filter(|text| !text.is_empty())
-            .map(net);
-        nets.collect::<Result<_, _>>().map_err(|_| {
-            self.invalid("trusted-proxy", "use addresses or networks, such as 10.0.0.0/8,::1")
-        })
+            .partition(|text| *text == "unix");
+        let networks: Result<Vec<IpNet>, _> = networks.into_iter().map(net).collect();
+        match networks {
+            Ok(networks) => Ok(TrustedProxies { networks, unix: !unix.is_empty() }),
+            Err(_) => Err(self.invalid(
+                "trusted-proxy",
+                "use addresses or networks, such as 10.0.0.0/8,::1, or unix for a proxy that \
+                 connects to --listen unix:PATH",
+            )),
+        }
     }
 }

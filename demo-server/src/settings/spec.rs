@@ -38,7 +38,14 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "listen",
         "ADDR",
         "127.0.0.1:3000",
-        "Address and port to listen on; with port 0 the system chooses a free port",
+        "Address and port to listen on, or unix:PATH for a Unix-domain socket; with port 0 the \
+         system chooses a free port",
+    ),
+    plain(
+        "listen-mode",
+        "MODE",
+        "660",
+        "Permissions of the Unix-domain socket; who may write to it may connect",
     ),
     plain("workers", "N|auto", "auto", "Number of worker processes; auto means one for each core"),
     plain("threads", "N", "1", "Threads in each worker process"),
@@ -121,7 +128,8 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "trusted-proxy",
         "NET,...",
         "",
-        "TLS proxies whose X-Forwarded-Proto is trusted, e.g. 10.0.0.0/8 [default: none]",
+        "TLS proxies whose X-Forwarded-Proto is trusted, e.g. 10.0.0.0/8, or unix for a proxy that \
+         connects to the Unix-domain socket of --listen [default: none]",
     ),
     plain("idle-timeout", "TIME", "30m", "Lifetime of a session without requests"),
     plain(

@@ -104,7 +104,7 @@ fn flags_have_priority_over_file_and_defaults() {
     let settings = settings(&["--config", path, "--workers", "5"]).unwrap();
     assert_eq!(settings.workers, Workers::Exactly(NonZeroUsize::new(5).unwrap()));
     assert_eq!(
-        (settings.threads.get(), settings.trusted_proxies.len(), settings.allow_crash),
+        (settings.threads.get(), settings.trusted_proxies.networks.len(), settings.allow_crash),
         (2, 2, true)
     );
     std::fs::write(&file, "cookie-key = \"x\"").unwrap();

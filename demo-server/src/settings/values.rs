@@ -1,10 +1,52 @@
-//! The types of single settings: store, cookie mode, keys, and the role of the process.
+//! The types of single settings: address, store, cookie mode, keys, and the role of the process.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
+use cluster::ListenSpec;
 use session_core::cookie::Key;
 
 use super::url::mask_passwords;
+
+/// Where the server accepts connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Listen {
+    Tcp(SocketAddr),
+    /// A Unix-domain socket with its permissions.
+    Unix {
+        path: PathBuf,
+        mode: u32,
+    },
+}
+
+impl Listen {
+    pub(crate) fn spec(&self) -> ListenSpec {
+        match self {
+            Self::Tcp(address) => ListenSpec::from(*address),
+            Self::Unix { path, mode } => ListenSpec::unix(path).mode(*mode),
+        }
+    }
+
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix { .. })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The proxies whose headers are trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct TrustedProxies {
+    pub(crate) networks: Vec<ipnet::IpNet>,
+    /// Whether the process at the other end of a Unix-domain socket is one.
+    pub(crate) unix: bool,
+}
 
 /// Where the sessions are.
 #[derive(Clone, PartialEq, Eq)]

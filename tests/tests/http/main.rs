@@ -117,4 +117,5 @@ mod startup;
 mod store_calls;
 mod superseded;
 mod timing;
+mod unix_socket;
 mod upgrade;

@@ -113,7 +113,7 @@ mod tests {
         shared.update(|table| table.set(Slot::new(0), SlotState::Serving(WorkerId::new(1))));
         // Copies, as the predecessor and the workers have them.
         let _port = shared.sockets().unwrap();
-        let address = shared.addresses["main"];
+        let address = shared.addresses["main"].tcp().unwrap();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let taking_over = tokio::spawn(take_over(ours, Arc::clone(&cluster)));
         assert_eq!(theirs.read_u8().await.unwrap(), READY);

@@ -29,8 +29,8 @@ use crate::{
     os::{
         executable::Executable,
         fds::{
-            GRANTED, HandoffManifest, READY, REFUSED, SUCCESSOR_VARIABLE, WORKER_VARIABLE,
-            open_pidfd, pass_fds,
+            GRANTED, HandoffManifest, ListenerFds, READY, REFUSED, SUCCESSOR_VARIABLE,
+            WORKER_VARIABLE, open_pidfd, pass_fds,
         },
     },
     primary::cluster::Cluster,
@@ -154,7 +154,7 @@ impl SuccessorProcess {
         let connection = UnixStream::from_std(ours)?;
         let mut passed = vec![OwnedFd::from(theirs)];
         let number = passed[0].as_raw_fd();
-        let listeners = pass_fds(shared.sockets()?, &mut passed);
+        let listeners = shared.with_listeners(|all| ListenerFds::copies(all, &mut passed))?;
         let fds = shared
             .config
             .pass_to_successor

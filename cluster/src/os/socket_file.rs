@@ -1,4 +1,4 @@
-//! The listening control socket, with a lock file beside it.
+//! A listening Unix-domain socket, with a lock file beside it.
 
 use std::{
     fs::{self, Permissions},
@@ -18,13 +18,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::pid_file::{LockError, PidFile};
 
-/// How many clients may wait to be accepted.
-const BACKLOG: i32 = 64;
-
 /// A listening Unix socket. While this process holds the lock file, no other process serves its
 /// path.
 #[derive(Debug)]
-pub(crate) struct ControlSocket {
+pub(crate) struct SocketFile {
     listener: UnixListener,
     path: PathBuf,
     /// Device and inode of the socket file, so that only this file is removed at the end.
@@ -33,10 +30,10 @@ pub(crate) struct ControlSocket {
     lock: PidFile,
 }
 
-impl ControlSocket {
-    /// Creates the socket, and replaces one that a crash left behind. Other users can connect at no
-    /// moment.
-    pub(crate) fn bind(path: &Path) -> Result<Self, LockError> {
+impl SocketFile {
+    /// Creates the socket with these permissions, and replaces one that a crash left behind. At no
+    /// moment can more users connect. The kernel queues at most `backlog` clients.
+    pub(crate) fn bind(path: &Path, mode: u32, backlog: i32) -> Result<Self, LockError> {
         let path = absolute(path)?;
         let address = SockAddr::unix(&path)?;
         let lock = lock_path(&path);
@@ -50,11 +47,11 @@ impl ControlSocket {
         lock.write_own_pid()?;
         remove_stale(&path, &address)?;
         let bound = Self::of_predecessor(bind(&address)?, lock, path);
-        // The umask may have removed the permissions of the owner.
-        fs::set_permissions(&bound.path, Permissions::from_mode(0o600))?;
         let socket = socket2::SockRef::from(&bound.listener);
-        socket.listen(BACKLOG)?;
+        socket.listen(backlog)?;
         socket.set_nonblocking(true)?;
+        // Last, because it lets others connect. The umask may have removed permissions.
+        fs::set_permissions(&bound.path, Permissions::from_mode(mode))?;
         Ok(bound)
     }
 
@@ -83,6 +80,14 @@ impl ControlSocket {
         self.listener.try_clone()
     }
 
+    /// Removes the file, so that no new client can connect. Clients in the queue stay.
+    pub(crate) fn remove_file(&self) -> io::Result<()> {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
+        // The lock is held, so no other primary has created a new socket here.
+        if ours { fs::remove_file(&self.path) } else { Ok(()) }
+    }
+
     /// Leaves socket and lock file to the process that has copies of the descriptors.
     pub(crate) fn leave_to_successor(&mut self) {
         self.lock.leave_to_successor();
@@ -90,21 +95,17 @@ impl ControlSocket {
 }
 
 /// Removes the socket file, unless it is left to another process.
-impl Drop for ControlSocket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
-        if ours && !self.lock.is_kept() {
-            // The lock is still held, so no other primary has created a new socket here.
-            if let Err(error) = fs::remove_file(&self.path) {
-                let path = self.path.display();
-                tracing::warn!(%path, %error, "cannot remove the control socket");
-            }
+        if !self.lock.is_kept()
+            && let Err(error) = self.remove_file()
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a socket");
         }
     }
 }
 
-/// The path of the lock file of the control socket at `path`: the same name with `.lock` appended.
+/// The path of the lock file of the socket at `path`: the same name with `.lock` appended.
 #[must_use]
 pub fn lock_path(path: impl AsRef<Path>) -> PathBuf {
     let mut name = path.as_ref().to_owned().into_os_string();
@@ -161,6 +162,10 @@ mod tests {
         (folder, path)
     }
 
+    fn control(path: &Path) -> Result<SocketFile, LockError> {
+        SocketFile::bind(path, 0o600, 64)
+    }
+
     fn left(folder: &tempfile::TempDir) -> usize {
         fs::read_dir(folder.path()).unwrap().count()
     }
@@ -175,11 +180,9 @@ mod tests {
     #[test]
     fn live_socket_is_not_replaced_and_drop_removes_all_files() {
         let (folder, path) = folder();
-        let bound = ControlSocket::bind(&path).unwrap();
+        let bound = control(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(
-            matches!(ControlSocket::bind(&path), Err(LockError::Taken(Some(p))) if p == process::id())
-        );
+        assert!(matches!(control(&path), Err(LockError::Taken(Some(p))) if p == process::id()));
         UnixStream::connect(&path).unwrap();
         drop(bound);
         assert_eq!(left(&folder), 0);
@@ -189,18 +192,18 @@ mod tests {
     fn dead_socket_of_another_program_is_replaced_a_live_one_not() {
         let (folder, path) = folder();
         let other = UnixListener::bind(&path).unwrap();
-        assert!(matches!(ControlSocket::bind(&path), Err(LockError::Taken(None))));
+        assert!(matches!(control(&path), Err(LockError::Taken(None))));
         assert_eq!(left(&folder), 1);
         UnixStream::connect(&path).unwrap();
         drop(other);
-        ControlSocket::bind(&path).unwrap();
+        control(&path).unwrap();
     }
 
     #[test]
     fn file_that_is_not_a_socket_is_unchanged() {
         let (_folder, path) = folder();
         fs::write(&path, "some text").unwrap();
-        let Err(LockError::Failed(error)) = ControlSocket::bind(&path) else { panic!("bound") };
+        let Err(LockError::Failed(error)) = control(&path) else { panic!("bound") };
         assert!(error.to_string().contains("not a socket"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "some text");
     }
@@ -208,11 +211,11 @@ mod tests {
     #[test]
     fn successor_keeps_socket_and_lock() {
         let (folder, path) = folder();
-        let mut bound = ControlSocket::bind(&path).unwrap();
+        let mut bound = control(&path).unwrap();
         let successor = || {
             let lock =
                 PidFile::of_predecessor(bound.lock.copy().unwrap(), bound.lock.path().to_owned());
-            ControlSocket::of_predecessor(bound.listener().unwrap(), lock, path.clone())
+            SocketFile::of_predecessor(bound.listener().unwrap(), lock, path.clone())
         };
         // A successor that does not take charge changes nothing.
         drop(successor());
@@ -220,7 +223,7 @@ mod tests {
         let mut successor = successor();
         bound.leave_to_successor();
         drop(bound);
-        assert!(matches!(ControlSocket::bind(&path), Err(LockError::Taken(Some(_)))));
+        assert!(matches!(control(&path), Err(LockError::Taken(Some(_)))));
         UnixStream::connect(&path).unwrap();
         successor.lock_mut().take_charge().unwrap();
         drop(successor);
