@@ -1,6 +1,12 @@
 //! The owner of the sessions: a thread of the primary, or the process of the command `owner`.
 
-use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use session_core::MemoryStore;
 use store_ipc::{Owner, OwnerHandle};
@@ -37,10 +43,6 @@ pub(crate) fn spawn(
 
 /// Runs the command `owner`: owns sessions for all servers that use the same socket, until the
 /// process receives a stop signal.
-#[expect(
-    clippy::print_stdout,
-    reason = "the standard output of a command-line program is its interface"
-)]
 pub(crate) fn run(settings: &Settings) -> Result<(), AppError> {
     let Store::Url(url) = &settings.store else {
         let reason = "the command owner needs the path of its socket: \
@@ -50,7 +52,8 @@ pub(crate) fn run(settings: &Settings) -> Result<(), AppError> {
     let path = socket_path(url)?;
     let handle = spawn(settings, None)?;
     handle.listen(&path)?;
-    println!("owner listening on {}", path.display());
+    // The owner also works if standard output is closed or full.
+    let _ = writeln!(io::stdout(), "owner listening on {}", path.display());
     runtime::wait_for_stop_signal()?;
     handle.shutdown();
     Ok(())

@@ -1,7 +1,12 @@
 //! The primary: the process that the operator starts. It opens the port, owns the sessions and
 //! supervises the workers.
 
-use std::{io, os::unix::net::UnixStream, path::Path, time::Duration};
+use std::{
+    io::{self, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
+};
 
 use cluster::{
     ClusterBuilder, ClusterHandle, DrainPolicy, Event, Events, ExitCause, GiveUp, RestartPolicy,
@@ -37,13 +42,11 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_mins(5);
 const COOKIE_KEY: &str = "cookie-key";
 
 /// Does what the command line says.
-#[expect(
-    clippy::print_stdout,
-    reason = "the standard output of a command-line program is its interface"
-)]
 pub(crate) fn run(builder: ClusterBuilder) -> Result<(), AppError> {
     match Invocation::from_process()? {
-        Invocation::PrintConfig(text) => print!("{text}"),
+        Invocation::PrintConfig(text) => io::stdout()
+            .write_all(text.as_bytes())
+            .map_err(AppError::io("cannot write the settings to standard output"))?,
         Invocation::Ctl(arguments) => ctl::run(&arguments)?,
         Invocation::Owner(settings) => {
             let _log = logging::init(settings.log);

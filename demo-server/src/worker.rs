@@ -112,6 +112,7 @@ async fn serve(mut boot: WorkerBoot) -> Result<(), AppError> {
     };
     let server = HttpServer::new(app)
         .workers(settings.threads.get())
+        .keep_alive(settings.keep_alive)
         .max_connections(connections.per_thread)
         .on_connect(connections.on_connect())
         .disable_signals()

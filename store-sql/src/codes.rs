@@ -17,10 +17,13 @@ pub(crate) enum Class {
     Login,
     NoDatabase,
     MissingRight,
+    NoSchema,
     NoTable,
     OtherTable,
     NotJson,
     NoPrimaryKey,
+    #[cfg(feature = "mysql")]
+    PacketTooLarge,
     #[cfg(feature = "mysql")]
     Blocked,
     TlsDemanded,
@@ -57,7 +60,7 @@ pub(crate) const STATES: &[Row<&str>] = &[
     ("28P01", "", Class::Login),        // invalid_password
     ("3D000", "", Class::NoDatabase),   // invalid_catalog_name
     ("42501", "", Class::MissingRight), // insufficient_privilege
-    ("3F000", "", Class::NoTable),      // invalid_schema_name
+    ("3F000", "", Class::NoSchema),     // invalid_schema_name
     ("42P01", "", Class::NoTable),      // undefined_table
     ("42703", "", Class::OtherTable),   // undefined_column
     ("22032", "", Class::NotJson),      // invalid_json_text
@@ -109,6 +112,7 @@ pub(crate) const NUMBERS: &[Row<u16>] = &[
     (1461, "", Class::Busy),               // ER_MAX_PREPARED_STMT_COUNT_REACHED
     (1969, "", Class::Busy),               // ER_STATEMENT_TIMEOUT
     (3024, "", Class::Busy),               // ER_QUERY_TIMEOUT
+    (1792, "", Class::ReadOnly),           // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
     (1290, "", Class::ReadOnly),           // ER_OPTION_PREVENTS_STATEMENT
     (1836, "", Class::ReadOnly),           // ER_READ_ONLY_MODE
     (1021, "", Class::Full),               // ER_DISK_FULL
@@ -123,6 +127,7 @@ pub(crate) const NUMBERS: &[Row<u16>] = &[
     (1862, "", Class::Login),              // ER_MUST_CHANGE_PASSWORD_LOGIN
     (3118, "", Class::Login),              // ER_ACCOUNT_HAS_BEEN_LOCKED of MySQL
     (4151, "", Class::Login),              // ER_ACCOUNT_HAS_BEEN_LOCKED of MariaDB
+    (1153, "", Class::PacketTooLarge),     // ER_NET_PACKET_TOO_LARGE
     (1129, "", Class::Blocked),            // ER_HOST_IS_BLOCKED
     (3159, "", Class::TlsDemanded),        // ER_SECURE_TRANSPORT_REQUIRED
     (1049, "", Class::NoDatabase),         // ER_BAD_DB_ERROR

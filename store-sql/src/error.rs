@@ -149,8 +149,8 @@ pub(crate) enum ClientError {
     )]
     NoDatabase(String),
     #[error(
-        "the database user lacks a right that the store needs; the README of store-sql lists \
-         them: {0}"
+        "the database user lacks a right that the store needs, or a policy of row-level security \
+         hides the rows; the README of store-sql lists the rights: {0}"
     )]
     MissingRight(String),
     #[error(
@@ -159,6 +159,24 @@ pub(crate) enum ClientError {
          name into the setting table: {0}"
     )]
     NoPrimaryKey(String),
+    #[error(
+        "no schema of the search path exists, or this user may not create a table in it; write \
+         options=-c%20search_path%3Dshop with the name of a schema into the URL, or execute ALTER \
+         ROLE … SET search_path: {0}"
+    )]
+    NoSchema(String),
+    #[cfg(feature = "mysql")]
+    #[error(
+        "the session is larger than a packet of the server may be; raise max_allowed_packet, or \
+         lower the setting data_bytes: {0}"
+    )]
+    PacketTooLarge(String),
+    #[cfg(feature = "mysql")]
+    #[error(
+        "the connections do not commit their changes (autocommit=0); set autocommit=1 in the pool \
+         of the application"
+    )]
+    NoAutocommit,
     #[cfg(feature = "mysql")]
     #[error(
         "the server has blocked this machine after failed connections; execute FLUSH HOSTS as an \
@@ -299,10 +317,13 @@ impl ClientError {
             Class::Login => Self::Login(code),
             Class::NoDatabase => Self::NoDatabase(code),
             Class::MissingRight => Self::MissingRight(code),
+            Class::NoSchema => Self::NoSchema(code),
             Class::NoTable => Self::NoTable(String::new()),
             Class::OtherTable => Self::OtherTable(String::new()),
             Class::NotJson => Self::NotJson,
             Class::NoPrimaryKey => Self::NoPrimaryKey(code),
+            #[cfg(feature = "mysql")]
+            Class::PacketTooLarge => Self::PacketTooLarge(code),
             #[cfg(feature = "mysql")]
             Class::Blocked => Self::Blocked(code),
             Class::TlsDemanded => Self::Tls(TlsFailure::demanded(&TLS_WORDS)),
@@ -318,6 +339,11 @@ impl ClientError {
 
     /// Whether the connection that reported this error must be closed.
     pub(crate) fn ends_connection(&self) -> bool {
+        // The server closes a connection after a packet that is too large.
+        #[cfg(feature = "mysql")]
+        if matches!(self, Self::PacketTooLarge(_)) {
+            return true;
+        }
         // After an error of a proxy the driver may know statements that the server does not know.
         matches!(self, Self::Lost(_) | Self::ReadOnly(_) | Self::Pooler(_))
     }

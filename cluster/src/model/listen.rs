@@ -62,8 +62,9 @@ impl ListenSpec {
         Self { target, backlog: 2048, send_timeout: Duration::from_secs(30) }
     }
 
-    /// The permissions of a Unix-domain socket, such as `0o666`. Who may write to the socket may
-    /// connect. Default: `0o660`. The umask does not change them. A TCP port has none.
+    /// The permissions of a Unix-domain socket, such as `0o666`. Users with the right to write to
+    /// the socket can connect. Default: `0o660`. The umask does not change them. A TCP port has
+    /// none.
     #[must_use]
     pub fn mode(mut self, permissions: u32) -> Self {
         if let ListenTarget::Unix { mode, .. } = &mut self.target {

@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     /// `None` means the value that the limit of open files allows.
     pub(crate) max_connections: Option<NonZeroUsize>,
     pub(crate) body_timeout: Duration,
+    pub(crate) keep_alive: Duration,
     pub(crate) send_timeout: Duration,
     pub(crate) store: Store,
     pub(crate) deadline: Duration,
@@ -133,6 +134,7 @@ impl Settings {
                 ),
             },
             body_timeout: reader.duration("body-timeout")?,
+            keep_alive: reader.duration("keep-alive")?,
             send_timeout: reader.duration("send-timeout")?,
             control: reader.control(&store)?,
             store,

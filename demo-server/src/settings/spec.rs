@@ -45,7 +45,7 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "listen-mode",
         "MODE",
         "660",
-        "Permissions of the Unix-domain socket; who may write to it may connect",
+        "Permissions of the Unix-domain socket; users with the right to write to it can connect",
     ),
     plain("workers", "N|auto", "auto", "Number of worker processes; auto means one for each core"),
     plain("threads", "N", "1", "Threads in each worker process"),
@@ -61,6 +61,13 @@ pub(crate) const SETTINGS: &[SettingSpec] = &[
         "TIME",
         "10s",
         "Time for a client to send the body of a request; a later body gets 408",
+    ),
+    plain(
+        "keep-alive",
+        "TIME",
+        "5s",
+        "Time that a connection without a request stays open. Behind a proxy that keeps connections \
+         use more than the proxy's own time, or some requests get 502 there",
     ),
     plain(
         "send-timeout",

@@ -122,6 +122,7 @@ impl Client {
     /// Creates the table if it is missing, and refuses a table that has other columns.
     async fn prepare_table(&self) -> Result<(), ClientError> {
         self.database.open_file().await?;
+        self.database.check_session().await?;
         let check = schema::check(self.database.sql(), &self.config.table);
         match self.database.rows(&check).await {
             Err(ClientError::NoTable(_)) if self.config.migrate => {

@@ -26,6 +26,13 @@ pub(crate) trait ConnectOver: Database {
     /// The host and port of a TCP connection. `None` for a socket or a file.
     fn host(options: &Options<Self>) -> Option<(String, u16)>;
 
+    /// Sets what a new connection needs before its first call.
+    fn set_up(
+        _: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + use<'_, Self> {
+        async { Ok(()) }
+    }
+
     /// Connects over a Unix-domain socket in `folder`. The host stays the name in certificates.
     /// The second value is the path of the socket.
     #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -52,6 +59,14 @@ impl ConnectOver for sqlx::Postgres {
 
 #[cfg(feature = "mysql")]
 impl ConnectOver for sqlx::MySql {
+    /// Without `autocommit` no change would be committed. Some modes change what a value means, such
+    /// as `EMPTY_STRING_IS_NULL`.
+    async fn set_up(connection: &mut Self::Connection) -> Result<(), sqlx::Error> {
+        const STATEMENT: &str = "SET SESSION autocommit = 1, SESSION sql_mode = \
+                                 'PIPES_AS_CONCAT,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'";
+        sqlx::raw_sql(STATEMENT).execute(connection).await.map(drop)
+    }
+
     fn with_password(options: Options<Self>, password: &str) -> Options<Self> {
         options.password(password)
     }
@@ -118,7 +133,9 @@ impl<D: ConnectOver> Connector<D> {
                 result = over_other_address::<D>(&options) => result,
             }
         };
-        result.map_err(ClientError::of_connecting)
+        let mut connection = result.map_err(ClientError::of_connecting)?;
+        D::set_up(&mut connection).await?;
+        Ok(connection)
     }
 }
 

@@ -207,6 +207,21 @@ impl Database {
         }
     }
 
+    /// Checks that connections to MySQL commit each change. The store's own connections do.
+    pub(crate) async fn check_session(&self) -> Result<(), ClientError> {
+        #[cfg(feature = "mysql")]
+        if self.dialect == Dialect::MySql {
+            let statement = Statement::new(&"SELECT CAST(@@autocommit AS SIGNED)".into(), []);
+            let commits = self.rows(&statement).await?.first().map(|row| row.integer(0));
+            return if commits.transpose()? == Some(0) {
+                Err(ClientError::NoAutocommit)
+            } else {
+                Ok(())
+            };
+        }
+        Ok(())
+    }
+
     /// The rows that a statement returns.
     pub(crate) async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, ClientError> {
         // `fetch_all` reads the whole answer, because an error can follow the rows.

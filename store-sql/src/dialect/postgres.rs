@@ -55,8 +55,9 @@ CREATE INDEX IF NOT EXISTS "{name}_expires" ON {table} (expires);
 CREATE INDEX IF NOT EXISTS "{name}_principal" ON {table} (principal, id) WHERE principal IS NOT NULL;
 "#;
 
-/// JSON allows white space around a number.
-const IS_INTEGER: &str = r"'^[ \t\r\n]*-?[0-9]{1,19}[ \t\r\n]*$'";
+/// JSON allows white space around a number. A backslash would have another meaning at a server with
+/// `standard_conforming_strings=off`.
+const IS_INTEGER: &str = "'^[[:space:]]*-?[0-9]{1,19}[[:space:]]*$'";
 
 /// Writes the number that a sum starts from: null if the field is not the text of an integer. No
 /// cast here can fail, because the server logs failed statements.

@@ -27,10 +27,13 @@ fn effect(class: Class) -> Effect {
         Class::Login => Effect::Ends("look at user, password and database in the URL"),
         Class::NoDatabase => Effect::Ends("CREATE DATABASE"),
         Class::MissingRight => Effect::Ends("the README of store-sql"),
+        Class::NoSchema => Effect::Ends("search_path"),
         Class::NoTable => Effect::Ends("migrate=true"),
         Class::OtherTable => Effect::Ends("choose another name"),
         Class::NotJson => Effect::Ends("not JSON"),
         Class::NoPrimaryKey => Effect::Ends("Dialect::schema"),
+        #[cfg(feature = "mysql")]
+        Class::PacketTooLarge => Effect::Ends("max_allowed_packet"),
         #[cfg(feature = "mysql")]
         Class::Blocked => Effect::Ends("FLUSH HOSTS"),
         Class::TlsDemanded => Effect::Ends("ssl-mode=VERIFY_IDENTITY"),

@@ -52,6 +52,7 @@ mod rig;
 mod round_trips;
 #[path = "../server_fixture/mod.rs"]
 mod server_fixture;
+mod server_settings;
 mod sessions;
 mod statement_log;
 mod tables;
