@@ -237,9 +237,7 @@ impl Connector {
                 ClientError::Connect { server: self.servers.to_string(), why: describe(error) }
             }
             // Redis 6.0 introduced `HELLO`.
-            ClientError::Refused(why)
-                if why.contains("unknown command") && why.contains("HELLO") =>
-            {
+            ClientError::NoCommand(why) if why.contains("HELLO") => {
                 ClientError::TooOld { found: "a version without HELLO".to_owned() }
             }
             // A refused login and similar errors stay as they are.
