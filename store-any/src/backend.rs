@@ -6,7 +6,13 @@ const MONGO: &[&str] = &["mongodb", "mongodb+srv"];
 const REDIS: &[&str] = &[
     "redis",
     "rediss",
+    "valkey",
+    "valkeys",
     "unix",
+    "redis+unix",
+    "redis+socket",
+    "redis-socket",
+    "valkey+unix",
     "redis-cluster",
     "rediss-cluster",
     "redis-sentinel",

@@ -11,7 +11,16 @@ use store_support::{
     url::printable_key,
 };
 
-use crate::{connect::address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTES, url::UrlParts};
+use crate::{
+    connect::address::Servers,
+    error::{ConfigError, SETTINGS},
+    foreign,
+    keys::MAX_PREFIX_BYTES,
+    url::UrlParts,
+};
+
+/// What to write instead of an older protocol.
+const PROTOCOL: &str = "3, because the store needs RESP3, which Redis 6 and later and Valkey have";
 
 /// The settings of a [`RedisStore`](crate::RedisStore), from code, a URL or a configuration file.
 ///
@@ -19,15 +28,17 @@ use crate::{connect::address::Servers, error::ConfigError, keys::MAX_PREFIX_BYTE
 /// |---|---|
 /// | `redis://user:password@host:6379/0` | one server, over TCP |
 /// | `rediss://`, `rediss-cluster://`, `rediss-sentinel://` | the same servers over TLS |
+/// | `valkey://`, `valkeys://` | as `redis://` and `rediss://` |
 /// | `unix:/run/redis/redis.sock` | one server, over a Unix-domain socket |
+/// | `redis+unix://`, `redis+socket://`, `redis-socket://`, `valkey+unix://` | as `unix:` |
 /// | `redis-cluster://host1,host2:7001` | the Cluster to which these nodes belong |
 /// | `redis-sentinel://host1,host2,host3/mymaster` | the primary `mymaster` of these Sentinels |
 ///
 /// The settings follow a `?`: `prefix`, `deadline_ms`, `connections`, `max_in_flight`,
 /// `data_bytes`, `db`, `tls_ca`, `tls_cert`, `tls_key`, `wait_replicas`, `wait_ms`, `user`,
 /// `password`, `password_file`, `sentinel_user`, `sentinel_password`, `sentinel_password_file`,
-/// `declared_keys`. User, password and values are percent-decoded. A section of a configuration
-/// file has the same names beside `url`.
+/// `declared_keys`. The only value of `protocol` is 3. User, password and values are
+/// percent-decoded. A section of a configuration file has the same names beside `url`.
 ///
 /// # Examples
 /// ```
@@ -80,11 +91,15 @@ impl Config {
     /// range. The error shows no password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         let parts = UrlParts::read(url)?;
-        let settings = parts.settings();
+        let (settings, in_path) = (parts.settings(), parts.database);
         let mut config = Self::with_defaults(parts);
         for setting in settings {
             let (key, value) = setting?;
             config.set(key, &value)?;
+        }
+        if let Some(in_path) = in_path.filter(|in_path| *in_path != config.database) {
+            let usable = format!("{in_path}, the number in the path, or remove one of the two");
+            return invalid("db", &config.database, &usable);
         }
         config.check()?;
         Ok(config)
@@ -100,7 +115,7 @@ impl Config {
             sentinel_username: None,
             sentinel_password: None,
             sentinel_password_file: None,
-            database: parts.database,
+            database: parts.database.unwrap_or(0),
             prefix: "session:".into(),
             deadline: Duration::from_secs(2),
             // The compiler evaluates both `unwrap`s, so they cannot panic at run time.
@@ -256,7 +271,13 @@ impl Config {
             "password" => self.password = Some(text.to_owned()),
             "password_file" => self.password_file = Some(text.into()),
             "sentinel_password_file" => self.sentinel_password_file = Some(text.into()),
-            _ => return Err(ConfigError::UnknownKey { key: printable_key(key, "_") }),
+            // The store always uses RESP3.
+            "protocol" if matches!(text, "3" | "resp3") => {}
+            "protocol" => return invalid("protocol", &text, PROTOCOL),
+            _ => {
+                let usable = foreign::setting_advice(key).unwrap_or(SETTINGS).to_owned();
+                return Err(ConfigError::UnknownKey { key: printable_key(key, "_"), usable });
+            }
         }
         Ok(())
     }
@@ -459,6 +480,37 @@ mod tests {
             let error = Config::new(url).unwrap_err().to_string();
             assert!(error.contains(shown), "{url}: {error}");
             assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn d05_table_of_settings_has_each_name_once_and_none_of_ours() {
+        for (at, (name, advice)) in foreign::SETTINGS.iter().enumerate() {
+            let again =
+                foreign::SETTINGS[..at].iter().any(|(before, _)| before.eq_ignore_ascii_case(name));
+            assert!(!again, "{name} is listed twice");
+            let error = Config::new(&format!("redis://host?{name}=1")).expect_err(name);
+            assert!(
+                matches!(&error, ConfigError::UnknownKey { key, usable } if key == name
+                    && usable == advice),
+                "{name}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn d05_text_of_another_client_has_its_own_remedy() {
+        for (text, remedy) in [
+            ("redis+tls://:s3cret@host", "write rediss://"),
+            ("redis+sentinel://host/mymaster", "write redis-sentinel://host1,host2/mymaster"),
+            ("https://eu1.upstash.io", "begins with rediss://"),
+            ("shop.redis.cache.windows.net:6380,password=s3cret=,ssl=True", "rediss://:secret@"),
+            ("redis-cli --tls -u redis://default:s3cret@host:6379", "behind -u"),
+            ("redis-cli -u redis://default:s3cret@host:6379", "behind -u"),
+            ("gopher://host", "use redis://"),
+        ] {
+            let error = Config::new(text).expect_err(text).to_string();
+            assert!(error.contains(remedy) && !error.contains("s3cret"), "{text}: {error}");
         }
     }
 }

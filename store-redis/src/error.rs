@@ -4,13 +4,37 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use session_core::{BoxError, Rejection, StoreError};
-use store_support::settings::InvalidValue;
+use store_support::{
+    settings::InvalidValue,
+    tls_failure::{TlsFailure, TlsWords},
+};
+
+use crate::codes::{self, Class};
 
 /// The name of the store in errors.
 pub(crate) const STORE: &str = "redis";
 
 /// The oldest supported server.
 pub(crate) const OLDEST: (u32, u32) = (6, 2);
+
+/// What to do if a scheme is unknown.
+pub(crate) const SCHEMES: &str = "use redis://, rediss://, valkey://, valkeys://, unix:, \
+                                  redis-cluster://, rediss-cluster://, redis-sentinel:// or \
+                                  rediss-sentinel://";
+
+/// What to do if a setting is unknown.
+pub(crate) const SETTINGS: &str = "use connections, data_bytes, db, deadline_ms, declared_keys, max_in_flight, password, \
+     password_file, prefix, protocol, sentinel_password, sentinel_password_file, sentinel_user, \
+     tls_ca, tls_cert, tls_key, user, wait_ms or wait_replicas";
+
+/// The settings that a remedy of TLS names.
+pub(crate) const TLS_WORDS: TlsWords = TlsWords {
+    authority: "tls_ca",
+    client: "tls_cert and tls_key",
+    with_tls: "rediss:// instead of redis:// at the start of the URL (rediss-cluster://, \
+               rediss-sentinel://)",
+    without_tls: "redis:// instead of rediss:// at the start of the URL",
+};
 
 /// Settings that are not valid.
 ///
@@ -20,13 +44,12 @@ pub(crate) const OLDEST: (u32, u32) = (6, 2);
 pub enum ConfigError {
     /// The scheme of the URL is not one of Redis. The error does not show the rest of the URL,
     /// because it can contain a password.
-    #[error(
-        "the scheme {scheme:?} is not valid for a Redis server; use redis://, rediss://, unix:, \
-         redis-cluster://, rediss-cluster://, redis-sentinel:// or rediss-sentinel://"
-    )]
+    #[error("the scheme {scheme:?} is not valid for a Redis server; {usable}")]
     Scheme {
         /// The scheme, empty if the URL has none.
         scheme: String,
+        /// What to write instead.
+        usable: String,
     },
     /// A part of the URL is missing or not valid. The error does not show it, because it can
     /// contain a password.
@@ -39,15 +62,12 @@ pub enum ConfigError {
     },
     /// The URL has an unknown setting. The error shows its name only if it looks like one, because
     /// otherwise it may be a part of a password.
-    #[error(
-        "unknown setting {key:?} in a Redis URL; use connections, data_bytes, db, deadline_ms, \
-         declared_keys, max_in_flight, password, password_file, prefix, sentinel_password, \
-         sentinel_password_file, sentinel_user, tls_ca, tls_cert, tls_key, user, wait_ms or \
-         wait_replicas"
-    )]
+    #[error("unknown setting {key:?} in a Redis URL; {usable}")]
     UnknownKey {
         /// The name in the URL.
         key: String,
+        /// What to do instead, or the settings that exist.
+        usable: String,
     },
     /// The value of a setting is not valid.
     #[error("{key}: {value:?} is not valid; use {expected}")]
@@ -66,6 +86,17 @@ pub enum ConfigError {
         key: &'static str,
         /// The path of the file.
         path: String,
+        /// The reason.
+        why: String,
+    },
+    /// The store cannot load the certificates of the system's authorities, with which it verifies
+    /// servers.
+    #[error(
+        "cannot use the certificates of the system's authorities: {why}; install the package \
+         ca-certificates or correct SSL_CERT_FILE and SSL_CERT_DIR; for an authority that is not \
+         public also set tls_ca"
+    )]
+    SystemAuthorities {
         /// The reason.
         why: String,
     },
@@ -93,8 +124,9 @@ pub enum ConnectError {
     /// The settings are not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The store reached the server and cannot use it: the server is too old, refuses the login, or
-    /// does not have the mode that the URL's scheme names.
+    /// The store reached the server and cannot use it: the server is too old, refuses the login,
+    /// does not have the mode that the URL's scheme names, or has a certificate that the store does
+    /// not trust.
     #[error("cannot use the Redis server at {server}")]
     Server {
         /// The address of the server.
@@ -132,8 +164,35 @@ pub(crate) enum ClientError {
          the primary has made the change"
     )]
     NotReplicated { wanted: usize, acknowledged: usize, within: Duration },
+    #[error(
+        "the limit of requests of the plan is used up; wait for the next period, or choose a larger \
+         plan at the provider: {0}"
+    )]
+    Quota(String),
     #[error("the server is full: {0}")]
     Full(String),
+    #[error(
+        "the request exceeds a limit of the server; store less in a session (data_bytes limits it), \
+         or choose a larger plan at the provider: {0}"
+    )]
+    TooLarge(String),
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
+    #[error(
+        "the server accepts only connections from its own machine; set a password at the server \
+         (requirepass), and write it into the URL"
+    )]
+    Protected,
+    #[error(
+        "the server does not offer a command that the store needs; the README of store-redis lists \
+         them and the services that offer them: {0}"
+    )]
+    NoCommand(String),
+    #[error(
+        "the server does not have the database of the URL; write a smaller number as the path, or \
+         set databases at the server: {0}"
+    )]
+    NoDatabase(String),
     #[error(
         "the server requires a login; put it into the URL: redis://user:password@host, or set \
          password_file"
@@ -175,7 +234,10 @@ impl ClientError {
     /// Whether the connection cannot be used any more.
     pub(crate) fn ends_connection(&self) -> bool {
         self.is_refused_login()
-            || matches!(self, Self::Lost(_) | Self::Demoted(_) | Self::UnexpectedAnswer(_))
+            || matches!(
+                self,
+                Self::Lost(_) | Self::Demoted(_) | Self::Tls(_) | Self::UnexpectedAnswer(_)
+            )
     }
 
     /// Whether a server refused the login.
@@ -192,44 +254,50 @@ impl ClientError {
 impl From<RedisError> for ClientError {
     fn from(error: RedisError) -> Self {
         let why = describe(&error);
-        match error.kind() {
-            ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound => {
-                Self::Lost(why)
-            }
-            ErrorKind::AuthenticationFailed => Self::WrongLogin,
-            ErrorKind::RESP3NotSupported => {
-                Self::TooOld { found: "a protocol older than that of Redis 6".to_owned() }
-            }
-            ErrorKind::Server(ServerErrorKind::Ask) => match ask_target(&error) {
-                Some((host, port)) => Self::Moving { host, port },
-                None => Self::Busy(why),
-            },
-            _ => Self::from_code(nested_code(&error).or(error.code()).unwrap_or_default(), why),
+        if error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
+            && let Some((host, port)) = ask_target(&error)
+        {
+            return Self::Moving { host, port };
         }
+        if let Some(class) = codes::of_kind(error.kind()) {
+            return match TlsFailure::of_text(&why, &TLS_WORDS) {
+                Some(failure) => Self::Tls(failure),
+                None => Self::of_class(class, why),
+            };
+        }
+        let code = nested_code(&error).or(error.code()).unwrap_or_default();
+        Self::of_class(codes::of_code(code, &why), why)
     }
 }
 
 impl ClientError {
-    /// The error for the code with which a server's error begins.
-    fn from_code(code: &str, why: String) -> Self {
-        match code {
-            // NOREPLICAS: min-replicas-to-write. BUSY: a script of another client takes too long.
-            // MISCONF: snapshots fail. UNBLOCKED: the server ended WAIT because it was demoted.
-            "LOADING" | "MOVED" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "NOREPLICAS"
-            | "BUSY" | "MISCONF" | "UNBLOCKED" => Self::Busy(why),
-            "READONLY" => Self::Demoted(why),
-            "NOSCRIPT" => Self::NoScript,
-            "NOPERM" => Self::NoPermission(why),
-            "OOM" => Self::Full(why),
-            "NOAUTH" => Self::LoginRequired,
-            "WRONGPASS" => Self::WrongLogin,
-            // Redis closes the connection after it. The clients of the server share the limit.
-            _ if why.contains("max number of clients") => Self::Busy(why),
-            // Dragonfly: "script tried accessing undeclared key, key: …".
-            _ if why.contains("undeclared key") => Self::UndeclaredKeys,
-            // A command in a script without permission: this error does not have its own code.
-            _ if why.contains("can't run this command") => Self::NoPermission(why),
-            _ => Self::Refused(why),
+    fn of_class(class: Class, why: String) -> Self {
+        match class {
+            Class::Busy => Self::Busy(why),
+            Class::Demoted => Self::Demoted(why),
+            Class::NoScript => Self::NoScript,
+            Class::Lost => Self::Lost(why),
+            Class::Quota => Self::Quota(why),
+            Class::Full => Self::Full(why),
+            Class::TooLarge => Self::TooLarge(why),
+            Class::LoginRequired => Self::LoginRequired,
+            Class::WrongLogin => Self::WrongLogin,
+            Class::NoPermission => Self::NoPermission(why),
+            Class::Protected => Self::Protected,
+            Class::TooOld => {
+                Self::TooOld { found: "a protocol older than that of Redis 6".to_owned() }
+            }
+            Class::NoCommand => Self::NoCommand(why),
+            Class::NoDatabase => Self::NoDatabase(why),
+            Class::IsCluster => {
+                Self::WrongMode { found: "a node of a Cluster", scheme: "redis-cluster://" }
+            }
+            Class::IsNoCluster => {
+                Self::WrongMode { found: "not a node of a Cluster", scheme: "redis://" }
+            }
+            Class::Unreadable => Self::UnexpectedAnswer("the driver cannot read it"),
+            Class::UndeclaredKeys => Self::UndeclaredKeys,
+            Class::Refused => Self::Refused(why),
         }
     }
 }
@@ -262,20 +330,12 @@ impl From<ClientError> for StoreError {
             | ClientError::Busy(_)
             | ClientError::Demoted(_)
             | ClientError::Moving { .. }
+            | ClientError::Quota(_)
             | ClientError::NotReplicated { .. } => {
                 Self::Unavailable { store: STORE, source: error.into() }
             }
-            ClientError::LoginRequired
-            | ClientError::WrongLogin
-            | ClientError::SentinelLogin { .. }
-            | ClientError::NoPermission(_)
-            | ClientError::Refused(_)
-            | ClientError::NoScript
-            | ClientError::TooOld { .. }
-            | ClientError::WrongMode { .. }
-            | ClientError::UndeclaredKeys
-            | ClientError::UnexpectedAnswer(_)
-            | ClientError::InvalidCursor => Self::Other { store: STORE, source: error.into() },
+            // No waiting helps.
+            error => Self::Other { store: STORE, source: error.into() },
         }
     }
 }
@@ -293,71 +353,4 @@ pub(crate) fn describe(error: &RedisError) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn server(line: &str) -> ClientError {
-        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
-        value.extract_error().unwrap_err().into()
-    }
-
-    #[test]
-    fn each_failure_becomes_the_right_store_error() {
-        let transient = [
-            "LOADING Redis is loading the dataset in memory",
-            "READONLY You can't write against a read only replica.",
-            "CLUSTERDOWN The cluster is down",
-            "MOVED 3999 127.0.0.1:6381",
-            "TRYAGAIN Multiple keys request during rehashing of slot",
-            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-            "NOREPLICAS Not enough good replicas to write.",
-            "BUSY Redis is busy running a script.",
-            "MISCONF Redis is configured to save RDB snapshots",
-        ];
-        for line in transient {
-            assert!(server(line).is_retryable(), "{line}: {:?}", server(line));
-            assert!(StoreError::from(server(line)).is_transient(), "{line}");
-        }
-        for line in [
-            "NOPERM User default has no permissions",
-            "WRONGPASS invalid username-password pair",
-            "ERR unknown command",
-        ] {
-            assert!(
-                matches!(StoreError::from(server(line)), StoreError::Other { store: "redis", .. }),
-                "{line}"
-            );
-        }
-        let full = server(
-            "OOM command not allowed when used memory > 'maxmemory'. script: 1f, \
-             on @user_script:2.",
-        );
-        assert!(matches!(StoreError::from(full), StoreError::Rejected(Rejection::Full { .. })));
-        let full = server(
-            "ERR Error running script (call to f_c0): @user_script:31: @user_script: 31: \
-             -OOM command not allowed when used memory",
-        );
-        assert!(matches!(full, ClientError::Full(_)), "{full:?}");
-        let demoted = server(
-            "ERR Error running script (call to f_c0): @user_script:3: @user_script: 3: \
-             -READONLY You can't write against a read",
-        );
-        assert!(
-            matches!(&demoted, ClientError::Demoted(why) if why.contains("-READONLY You can't")),
-            "{demoted:?}"
-        );
-        let broken = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(StoreError::from(ClientError::from(broken)).is_transient());
-        assert!(ClientError::Lost(String::new()).ends_connection());
-        assert!(server("READONLY You can't write against a read only replica.").ends_connection());
-    }
-
-    #[test]
-    fn c45_error_does_not_quote_the_command() {
-        let error = server(
-            "ERR unknown command 'EVALSHA', with args beginning with: 'f00' '1' \
-             'session:{AbCd}secret'",
-        );
-        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
-    }
-}
+mod tests;

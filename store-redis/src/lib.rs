@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod codec;
+mod codes;
 mod commit;
 mod config;
 mod connect;
 mod error;
+mod foreign;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -8,11 +8,16 @@ use store_support::url::{
 
 use crate::{
     connect::address::{Host, Servers},
-    error::ConfigError,
+    error::{ConfigError, SCHEMES},
+    foreign,
 };
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
+
+/// The schemes of a Unix-domain socket: ours, and those of other clients.
+const SOCKET_SCHEMES: [&str; 5] =
+    ["unix", "redis+unix", "redis+socket", "redis-socket", "valkey+unix"];
 
 /// The advice if a text behind the host looks like the end of a login.
 const ENCODE: &str = "in user, password and settings, percent-encode each of : / ? # [ ] @ %";
@@ -24,7 +29,8 @@ pub(crate) struct UrlParts<'u> {
     pub(crate) tls: bool,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
-    pub(crate) database: i64,
+    /// The number of the database in the path.
+    pub(crate) database: Option<i64>,
     query: &'u str,
 }
 
@@ -32,13 +38,19 @@ impl<'u> UrlParts<'u> {
     /// Reads a URL. It does not check the settings.
     pub(crate) fn read(url: &'u str) -> Result<Self, ConfigError> {
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
-        if !address.starts_with("unix:") && contains_login_end(path(address), query) {
-            return Err(invalid("login", ENCODE));
-        }
-        let parts = match address.strip_prefix("unix:") {
+        let socket = SOCKET_SCHEMES.iter().find_map(|scheme| {
+            address.strip_prefix(scheme).and_then(|path| path.strip_prefix(':'))
+        });
+        let parts = match socket {
             Some(path) => Self::socket(path)?,
+            None if contains_login_end(path(address), query) => {
+                return Err(invalid("login", ENCODE));
+            }
             None => Self::network(address)?,
         };
+        if query.contains('#') {
+            return Err(invalid("fragment", foreign::FRAGMENT));
+        }
         Ok(Self { query, ..parts })
     }
 
@@ -63,20 +75,23 @@ impl<'u> UrlParts<'u> {
     fn network(address: &str) -> Result<Self, ConfigError> {
         let (scheme, rest) = address.split_once("://").unwrap_or(("", ""));
         let (tls, kind) = match scheme {
-            "redis" => (false, Kind::Node),
-            "rediss" => (true, Kind::Node),
+            "redis" | "valkey" => (false, Kind::Node),
+            "rediss" | "valkeys" => (true, Kind::Node),
             "redis-cluster" => (false, Kind::Cluster),
             "rediss-cluster" => (true, Kind::Cluster),
             "redis-sentinel" => (false, Kind::Sentinel),
             "rediss-sentinel" => (true, Kind::Sentinel),
             _ => {
-                return Err(ConfigError::Scheme {
-                    scheme: printable_scheme(address, "://").to_owned(),
-                });
+                let scheme = printable_scheme(address, "://").to_owned();
+                let usable = foreign::scheme_advice(&scheme, address).unwrap_or(SCHEMES);
+                return Err(ConfigError::Scheme { scheme, usable: usable.to_owned() });
             }
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, hosts) = split_login(authority);
+        if hosts.contains('#') || path.contains('#') {
+            return Err(invalid("fragment", foreign::FRAGMENT));
+        }
         let port = if kind == Kind::Sentinel { SENTINEL_PORT } else { PORT };
         let hosts =
             hosts.split(',').map(|host| self::host(host, port)).collect::<Result<Vec<_>, _>>()?;
@@ -107,8 +122,9 @@ impl<'u> UrlParts<'u> {
         parts.username = non_empty(decoded(user, "user")?);
         parts.password = non_empty(decoded(password, "password")?);
         if kind == Kind::Node && !path.is_empty() {
-            parts.database =
+            let number =
                 path.parse().map_err(|_| invalid("database", "use a number: redis://host/0"))?;
+            parts.database = Some(number);
         } else if kind == Kind::Cluster && !path.is_empty() {
             return Err(invalid("path", "a Cluster has one database; remove the path"));
         }
@@ -116,7 +132,7 @@ impl<'u> UrlParts<'u> {
     }
 
     fn at(servers: Servers, tls: bool) -> Self {
-        Self { servers, tls, username: None, password: None, database: 0, query: "" }
+        Self { servers, tls, username: None, password: None, database: None, query: "" }
     }
 }
 
@@ -181,7 +197,18 @@ mod tests {
         let servers = |url: &str| UrlParts::read(url).unwrap().servers;
         assert_eq!(servers("redis://localhost"), Servers::Node(host("localhost", 6379)));
         assert_eq!(servers("rediss://[::1]:6380/2"), Servers::Node(host("::1", 6380)));
-        assert_eq!(servers("unix:/run/redis.sock"), Servers::Socket("/run/redis.sock".into()));
+        for socket in [
+            "unix:/run/redis.sock",
+            "unix:///run/redis.sock",
+            "redis+unix:///run/redis.sock",
+            "redis+socket:///run/redis.sock?db=1",
+            "redis-socket:///run/redis.sock",
+            "valkey+unix:///run/redis.sock",
+        ] {
+            assert_eq!(servers(socket), Servers::Socket("/run/redis.sock".into()), "{socket}");
+        }
+        assert_eq!(servers("valkey://localhost"), servers("redis://localhost"));
+        assert!(UrlParts::read("valkeys://localhost").unwrap().tls);
         assert_eq!(
             servers("redis-cluster://a,b:7001"),
             Servers::Cluster(vec![host("a", 6379), host("b", 7001)])

@@ -76,6 +76,11 @@ const REMEDIES: &[(&str, &str)] = &[
          of the server if it is self-signed",
     ),
     (
+        "BadSignature",
+        "an authority has the name of the one that signed it, and another key; set {authority} to \
+         the file (PEM) with the present certificate of the authority",
+    ),
+    (
         "CaUsedAsEndEntity",
         "it is the certificate of an authority (CA:TRUE), as openssl req -x509 makes it; use it to \
          sign one for the server, or make it with -addext basicConstraints=critical,CA:FALSE -addext \
@@ -192,7 +197,8 @@ mod tests {
             (untrusted(name(&["DnsName(\"shop\")"])), "as the host"),
             (untrusted(name(&[])), "it has no name"),
             (untrusted(CertificateError::NotValidForName), "as the host"),
-            (untrusted(CertificateError::BadSignature), "replace it"),
+            (untrusted(CertificateError::BadSignature), "another key; set tls_ca"),
+            (untrusted(CertificateError::Revoked), "replace it"),
             (
                 untrusted(CertificateError::Other(OtherError(Arc::new(std::io::Error::other(
                     "CaUsedAsEndEntity",

@@ -1,15 +1,15 @@
 //! The driver's clients, made from a configuration: addresses, logins, TLS, TCP settings.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, TlsCertificates,
+    RedisConnectionInfo,
     cluster::{ClusterClient, ClusterClientBuilder},
     io::tcp::{TcpSettings, socket2},
 };
 
-use super::{address::Host, login::Login, resolver::Resolver};
+use super::{address::Host, login::Login, resolver::Resolver, tls::certificates};
 use crate::{
     config::Config,
     error::{ConfigError, describe},
@@ -113,37 +113,6 @@ fn tcp(deadline: Duration) -> TcpSettings {
         .set_nodelay(true)
         .set_keepalive(probes)
         .set_user_timeout(deadline.max(Duration::from_secs(1)) * 5)
-}
-
-/// Reads the certificate files. `None` without TLS.
-fn certificates(config: &Config) -> Result<Option<TlsCertificates>, ConfigError> {
-    if !config.tls {
-        return Ok(None);
-    }
-    // rustls needs a provider of cryptography. A provider that the application has installed stays.
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error means that another thread has installed a provider meanwhile.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    let read = |key, path: &Option<std::path::PathBuf>| match path {
-        None => Ok(None),
-        Some(path) => {
-            let why = |error: std::io::Error| ConfigError::File {
-                key,
-                path: path.display().to_string(),
-                why: error.to_string(),
-            };
-            fs::read(path).map(Some).map_err(why)
-        }
-    };
-    let client_tls = match (read("tls_cert", &config.tls_cert)?, read("tls_key", &config.tls_key)?)
-    {
-        (Some(client_cert), Some(client_key)) => {
-            Some(redis::ClientTlsConfig { client_cert, client_key })
-        }
-        _ => None,
-    };
-    Ok(Some(TlsCertificates { client_tls, root_cert: read("tls_ca", &config.tls_ca)? }))
 }
 
 fn driver_error(error: &redis::RedisError) -> ConfigError {

@@ -104,7 +104,13 @@ impl Connections {
             self.connector.prepare().await;
             Ok(self.connector.connect(&Arc::default()).await.map(drop)?)
         };
-        self.within_deadline(pin!(connect)).await
+        let probed = self.within_deadline(pin!(connect)).await;
+        if probed.as_ref().is_err_and(StoreError::is_transient)
+            && let Some(mismatch) = self.connector.find_tls_mismatch().await
+        {
+            return Err(ClientError::Tls(mismatch).into());
+        }
+        probed
     }
 
     /// Whether they lead to the nodes of a Cluster.

@@ -15,12 +15,14 @@ use redis::{
     cluster_async::ClusterConnection,
     cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
 };
+use store_support::tls_failure::TlsFailure;
 
 use super::{
     address::Servers,
     client::Clients,
     decode::field,
     sentinels::{Primary, Sentinels},
+    tls,
 };
 use crate::{
     config::Config,
@@ -53,6 +55,7 @@ pub(crate) enum Connection {
 impl Connector {
     /// Checks the settings as far as the driver does, and reads all files. It does not connect.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        tls::check_system_authorities(config)?;
         let clients = Arc::new(Clients::new(config));
         let mut known_sentinels = None;
         match &config.servers {
@@ -83,6 +86,11 @@ impl Connector {
     /// Waits until the addresses of a server are known, or cannot be found.
     pub(crate) async fn prepare(&self) {
         self.clients.resolver().prepare(self.servers.hosts()).await;
+    }
+
+    /// Searches for a server of the settings that differs from the settings in its use of TLS.
+    pub(crate) async fn find_tls_mismatch(&self) -> Option<TlsFailure> {
+        tls::find_mismatch(self.servers.hosts(), self.clients.uses_tls()).await
     }
 
     /// Connects and checks the server's version and mode.
@@ -237,9 +245,7 @@ impl Connector {
                 ClientError::Connect { server: self.servers.to_string(), why: describe(error) }
             }
             // Redis 6.0 introduced `HELLO`.
-            ClientError::Refused(why)
-                if why.contains("unknown command") && why.contains("HELLO") =>
-            {
+            ClientError::NoCommand(why) if why.contains("HELLO") => {
                 ClientError::TooOld { found: "a version without HELLO".to_owned() }
             }
             // A refused login and similar errors stay as they are.

@@ -14,3 +14,4 @@ mod resolver;
 pub(crate) mod script;
 mod sentinels;
 mod thread_affinity;
+mod tls;

@@ -306,6 +306,9 @@ impl Sentinel {
             Ok(Err(ClientError::LoginRequired | ClientError::WrongLogin)) => {
                 Err(ClientError::SentinelLogin { sentinel: self.host.to_string() })
             }
+            Ok(Err(ClientError::NoCommand(_))) => {
+                Err(ClientError::WrongMode { found: "not a Sentinel", scheme: "redis://" })
+            }
             Ok(report) => report,
             Err(_) => Err(failed(format!("no answer within {SENTINEL_TIMEOUT:?}"))),
         }

@@ -13,6 +13,7 @@ mod conformance;
 mod connections;
 mod corrupt;
 mod declared_keys;
+mod deployment;
 mod durability;
 mod edge_cases;
 mod failover;
