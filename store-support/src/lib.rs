@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod commit;
+pub mod password_file;
 pub mod runtime_entries;
 pub mod settings;
 pub mod url;
