@@ -29,9 +29,9 @@ use crate::{
 /// The number of connections to a server that the driver opens by default.
 const DEFAULT_POOL_SIZE: u32 = 10;
 
-/// How long the driver may take to connect, including the DNS lookup. A resolver whose first name
-/// server is dead takes 5 s. Calls do not wait so long: their deadline limits them.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the driver may take to connect if DNS is slow. A resolver whose first name server is dead
+/// takes 5 s.
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often the driver checks each server.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -183,6 +183,18 @@ impl Config {
         self.driver.direct_connection == Some(true)
     }
 
+    /// How long the driver may take to connect after a DNS lookup that took this long. `None` if the
+    /// URL sets the time.
+    ///
+    /// The driver connects in its own tasks, and its time includes the lookup. The time is short if
+    /// lookups are fast, because the driver also waits so long before it gives up a connection to an
+    /// unresponsive server.
+    pub(crate) fn connect_timeout(&self, lookup: Duration) -> Option<Duration> {
+        let longest = MAX_CONNECT_TIMEOUT.max(self.deadline);
+        let timeout = self.deadline.saturating_add(lookup * 2).min(longest);
+        self.driver.connect_timeout.is_none().then_some(timeout)
+    }
+
     /// The most connections of a client to a server: `maxPoolSize`. Default: 10.
     pub(crate) fn connections(&self) -> usize {
         self.driver.max_pool_size.unwrap_or(DEFAULT_POOL_SIZE) as usize
@@ -199,8 +211,7 @@ impl Config {
         let selection = self.deadline * 9 / 10;
         let configured = options.server_selection_timeout.unwrap_or(selection);
         options.server_selection_timeout = Some(configured.min(selection));
-        // The driver connects in its own tasks. The time includes the DNS lookup.
-        options.connect_timeout.get_or_insert(CONNECT_TIMEOUT.max(self.deadline));
+        options.connect_timeout.get_or_insert(self.deadline);
         if let Some(Tls::Enabled(files)) = &mut options.tls
             && files.ca_file_path.is_none()
         {
@@ -506,6 +517,19 @@ mod tests {
         );
     }
 
+    #[test]
+    fn d07_slow_lookup_gives_the_driver_more_time_to_connect() {
+        let timeout = |url: &str, lookup| {
+            let config = Config::new(url).unwrap();
+            config.connect_timeout(Duration::from_secs(lookup)).map(|timeout| timeout.as_secs())
+        };
+        assert_eq!(timeout("mongodb://host", 0), Some(2));
+        assert_eq!(timeout("mongodb://host", 5), Some(12));
+        assert_eq!(timeout("mongodb://host", 60), Some(15));
+        assert_eq!(timeout("mongodb://host/?deadline_ms=20000", 60), Some(20));
+        assert_eq!(timeout("mongodb://host/?connectTimeoutMS=1000", 5), None);
+    }
+
     #[tokio::test]
     async fn driver_timeouts_fit_into_the_deadline() {
         let config = Config::new("mongodb://host/?authSource=accounts")
@@ -514,7 +538,7 @@ mod tests {
             .login("app", "p");
         let options = config.client_options().await.unwrap();
         assert_eq!(options.server_selection_timeout, Some(Duration::from_millis(900)));
-        assert_eq!(options.connect_timeout, Some(CONNECT_TIMEOUT));
+        assert_eq!(options.connect_timeout, Some(Duration::from_secs(1)));
         let credential = options.credential.unwrap();
         assert_eq!(
             (credential.username.as_deref(), credential.source.as_deref()),

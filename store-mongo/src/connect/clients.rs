@@ -51,7 +51,7 @@ pub(crate) struct Connection {
     pub(crate) elections: Option<Arc<Elections>>,
     /// The last faults of the servers. Empty if the application provides the client.
     pub(crate) faults: Arc<Faults>,
-    /// The generation of the password that the client uses.
+    /// The generation of the options that the client uses.
     generation: u64,
 }
 
@@ -73,7 +73,7 @@ impl Clients {
     }
 
     /// The connection of the current runtime. Creates a client if the runtime has none with the
-    /// current password.
+    /// current options.
     pub(crate) async fn connection(&self) -> Result<Connection, ClientError> {
         match self {
             Self::Provided(connection) => Ok(connection.clone()),
@@ -97,6 +97,13 @@ impl Clients {
         }
     }
 
+    /// Measures the DNS lookups in a task, after the driver found no server.
+    pub(crate) fn measure_lookups(&self) {
+        if let Self::PerRuntime { options, .. } = self {
+            options.measure_lookups();
+        }
+    }
+
     /// The error for a server that closes all connections because of TLS. Takes at most `limit` for
     /// each server.
     pub(crate) async fn tls_mismatch(&self, limit: Duration) -> Option<ClientError> {
@@ -113,7 +120,7 @@ fn find(clients: &RwLock<Vec<RuntimeClient>>, runtime: Id, generation: u64) -> O
 }
 
 /// Creates the client of this runtime, unless another task has created it meanwhile. Replaces a
-/// client with an earlier password.
+/// client with earlier options.
 fn create(
     mut options: ClientOptions,
     generation: u64,

@@ -110,6 +110,7 @@ impl Inner {
                 work().await
             }
             Err(error @ (ClientError::NoServer | ClientError::PoolCleared)) => {
+                self.clients.measure_lookups();
                 Err(connection.faults.explain(error))
             }
             result => result,
