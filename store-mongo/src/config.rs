@@ -1,13 +1,19 @@
 //! [`Config`], the settings of a store.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use mongodb::options::{
-    ClientOptions, ConnectionString, Credential, ReadConcern, ReadPreference, WriteConcern,
+    ClientOptions, ConnectionString, Credential, HostInfo, ReadConcern, ReadPreference, Tls,
+    WriteConcern,
 };
 use serde::{Deserialize, Deserializer};
 use session_core::Limits;
 use store_support::{
+    password_file,
     settings::{
         DEADLINE_RANGE, deserialize_section, invalid, is_valid_deadline, milliseconds, parse,
     },
@@ -16,11 +22,16 @@ use store_support::{
 
 use crate::{
     error::{ClientError, ConfigError},
+    tls,
     url::{self, Servers},
 };
 
 /// The number of connections to a server that the driver opens by default.
 const DEFAULT_POOL_SIZE: u32 = 10;
+
+/// How long the driver may take to connect if DNS is slow. A resolver whose first name server is dead
+/// takes 5 s.
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often the driver checks each server.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -34,9 +45,9 @@ const MAX_DATA_BYTES: usize = 1 << 20;
 /// The URL has the driver's format, `mongodb://user:password@host1,host2/database?replicaSet=name`
 /// or `mongodb+srv://…`. It may contain every setting of the driver, for example TLS (`tls`,
 /// `tlsCAFile`, `tlsCertificateKeyFile`), `w`, `journal`, `wtimeoutMS`, `readConcernLevel`,
-/// `authSource` and `maxPoolSize`. It may also contain `collection`, `deadline_ms` and
-/// `data_bytes`, which correspond to the methods of this type. In a configuration file these three
-/// and `database` are keys beside `url`.
+/// `authSource` and `maxPoolSize`. It may also contain `collection`, `deadline_ms`, `data_bytes`
+/// and `password_file`, which correspond to the methods of this type. In a configuration file these
+/// four and `database` are keys beside `url`.
 ///
 /// # Examples
 /// ```
@@ -53,6 +64,7 @@ pub struct Config {
     login: Option<(String, String)>,
     /// The database of the user that [`Self::login`] names.
     login_source: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
     pub(crate) database: Box<str>,
     pub(crate) collection: Box<str>,
     pub(crate) deadline: Duration,
@@ -99,6 +111,7 @@ impl Config {
             driver,
             login: None,
             login_source: None,
+            password_file: None,
             database: "sessions".into(),
             collection: "sessions".into(),
             deadline: Duration::from_secs(2),
@@ -111,6 +124,15 @@ impl Config {
     #[must_use]
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.login = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Sets a file with the password of the user in the URL. The store reads the file at the start,
+    /// and again when a server refuses the login. Passwords can so change without a restart. A line
+    /// break at the end of the file does not belong to the password.
+    #[must_use]
+    pub fn password_file(mut self, path: impl AsRef<Path>) -> Self {
+        self.password_file = Some(path.as_ref().to_owned());
         self
     }
 
@@ -161,6 +183,18 @@ impl Config {
         self.driver.direct_connection == Some(true)
     }
 
+    /// How long the driver may take to connect after a DNS lookup that took this long. `None` if the
+    /// URL sets the time.
+    ///
+    /// The driver connects in its own tasks, and its time includes the lookup. The time is short if
+    /// lookups are fast, because the driver also waits so long before it gives up a connection to an
+    /// unresponsive server.
+    pub(crate) fn connect_timeout(&self, lookup: Duration) -> Option<Duration> {
+        let longest = MAX_CONNECT_TIMEOUT.max(self.deadline);
+        let timeout = self.deadline.saturating_add(lookup * 2).min(longest);
+        self.driver.connect_timeout.is_none().then_some(timeout)
+    }
+
     /// The most connections of a client to a server: `maxPoolSize`. Default: 10.
     pub(crate) fn connections(&self) -> usize {
         self.driver.max_pool_size.unwrap_or(DEFAULT_POOL_SIZE) as usize
@@ -168,16 +202,30 @@ impl Config {
 
     /// The driver's options. Resolves a `mongodb+srv` name.
     pub(crate) async fn client_options(&self) -> Result<ClientOptions, ClientError> {
-        let mut options = ClientOptions::parse(self.driver.clone()).await?;
+        if let Some(Tls::Enabled(files)) = &self.driver.tls {
+            tls::check_files(files)?;
+        }
+        let mut options =
+            ClientOptions::parse(self.driver.clone()).await.map_err(ClientError::of_settings)?;
         // Less than the deadline, so that the driver's error arrives before the timeout.
-        options.server_selection_timeout.get_or_insert(self.deadline * 9 / 10);
+        let selection = self.deadline * 9 / 10;
+        let configured = options.server_selection_timeout.unwrap_or(selection);
+        options.server_selection_timeout = Some(configured.min(selection));
         options.connect_timeout.get_or_insert(self.deadline);
+        if let Some(Tls::Enabled(files)) = &mut options.tls
+            && files.ca_file_path.is_none()
+        {
+            files.ca_file_path = tls::system_authorities();
+        }
         // After an unresponsive server the driver serves cancelled waiters until its next check
         // clears the queue. A short interval shortens that time.
         options.heartbeat_freq.get_or_insert(HEARTBEAT);
         let connections = *options.max_pool_size.get_or_insert(DEFAULT_POOL_SIZE);
         // The pool may open all connections at once, so that each call with a permit gets one.
         options.max_connecting.get_or_insert(connections);
+        if let Some(password) = self.password()? {
+            options.credential.get_or_insert_with(Credential::default).password = Some(password);
+        }
         if let Some((user, password)) = &self.login {
             let credential = options.credential.get_or_insert_with(Credential::default);
             credential.username = Some(user.clone());
@@ -194,7 +242,8 @@ impl Config {
             "collection" => self.collection = text.into(),
             "deadline_ms" => self.deadline = milliseconds("deadline_ms", text)?,
             "data_bytes" => self.limits.data_bytes = parse("data_bytes", text, "a whole number")?,
-            _ => return Err(ConfigError::UnknownKey { key: printable_key(key, "_") }),
+            "password_file" => self.password_file = Some(text.into()),
+            _ => return Err(ConfigError::unknown(printable_key(key, "_"))),
         }
         Ok(())
     }
@@ -207,6 +256,14 @@ impl Config {
                 "database",
                 &self.database,
                 "1 to 63 bytes without spaces and / \\ . \" $ * < > : | ?",
+            );
+        }
+        if matches!(&*self.database, "admin" | "config" | "local") {
+            return invalid(
+                "database",
+                &self.database,
+                "a database of the application, as in mongodb://…/shop?authSource=admin, because \
+                 this one belongs to the server",
             );
         }
         let collection = &self.collection;
@@ -247,6 +304,19 @@ impl Config {
                          server acknowledges",
             });
         }
+        let has_several = match &self.driver.host_info {
+            HostInfo::HostIdentifiers(hosts) => hosts.len() > 1,
+            _ => false,
+        };
+        if self.driver.load_balanced == Some(true)
+            && (has_several || self.driver.replica_set.is_some() || self.is_direct())
+        {
+            return Err(ConfigError::Url {
+                part: "setting loadBalanced=true",
+                usable: "remove it, or name one load balancer without replicaSet and \
+                         directConnection",
+            });
+        }
         if self.connections() == 0 || self.connections() > 1 << 20 {
             return invalid("maxPoolSize", &self.connections(), "1 to 1048576");
         }
@@ -262,7 +332,46 @@ impl Config {
                          acknowledged writes",
             });
         }
+        self.check_password_file()
+    }
+
+    /// Checks that a password file has a user, and that no other setting has the password.
+    fn check_password_file(&self) -> Result<(), ConfigError> {
+        let Some(path) = &self.password_file else { return Ok(()) };
+        let credential = self.driver.credential.as_ref();
+        let password = credential.and_then(|credential| credential.password.as_deref());
+        if self.login.is_some() || password.is_some_and(|password| !password.is_empty()) {
+            return invalid(
+                "password_file",
+                &path.display(),
+                "no file, or a URL without a password, as in mongodb://app@localhost/shop",
+            );
+        }
+        if credential.is_none_or(|credential| credential.username.is_none()) {
+            let usable = "a URL with the user, as in mongodb://app@localhost/shop";
+            return invalid("password_file", &path.display(), usable);
+        }
         Ok(())
+    }
+
+    /// Checks that the files of the settings can be used.
+    pub(crate) fn check_files(&self) -> Result<(), ConfigError> {
+        if let Some(Tls::Enabled(files)) = &self.driver.tls {
+            tls::check_files(files)?;
+        }
+        self.password().map(drop)
+    }
+
+    /// The password in the password file. `None` without such a file.
+    pub(crate) fn password(&self) -> Result<Option<String>, ConfigError> {
+        let Some(path) = &self.password_file else { return Ok(None) };
+        match password_file::read(path) {
+            Ok(password) => Ok(Some(password)),
+            Err(error) => {
+                let usable = format!("the path of a file that has the password ({})", error.why);
+                invalid("password_file", &path.display(), &usable)
+            }
+        }
     }
 }
 
@@ -280,6 +389,7 @@ impl fmt::Debug for Config {
             .field("replica_set", &self.driver.replica_set)
             .field("tls", &self.driver.tls.is_some())
             .field("user", &user)
+            .field("password_file", &self.password_file)
             .field("database", &self.database)
             .field("collection", &self.collection)
             .field("deadline", &self.deadline)
@@ -349,6 +459,9 @@ mod tests {
             ("mongodb://host/?deadline_ms=soon", "soon"),
             ("mongodb://host/?w=0", "w=0"),
             ("mongodb://host/?socketTimeoutMS=100", "deadline_ms"),
+            ("mongodb://host/admin", "authSource=admin"),
+            ("mongodb://app:p@host/?password_file=/run/p", "without a password"),
+            ("mongodb://host/?password_file=/run/p", "with the user"),
             ("mongodb://host/?maxPoolSize=0", "maxPoolSize"),
             ("mongodb://host/?readPreference=secondary", "primary"),
             ("mongodb://host/?prefix=a", "prefix"),
@@ -402,6 +515,19 @@ mod tests {
             concern("mongodb://host/?w=2").w,
             Some(mongodb::options::Acknowledgment::Nodes(2))
         );
+    }
+
+    #[test]
+    fn d07_slow_lookup_gives_the_driver_more_time_to_connect() {
+        let timeout = |url: &str, lookup| {
+            let config = Config::new(url).unwrap();
+            config.connect_timeout(Duration::from_secs(lookup)).map(|timeout| timeout.as_secs())
+        };
+        assert_eq!(timeout("mongodb://host", 0), Some(2));
+        assert_eq!(timeout("mongodb://host", 5), Some(12));
+        assert_eq!(timeout("mongodb://host", 60), Some(15));
+        assert_eq!(timeout("mongodb://host/?deadline_ms=20000", 60), Some(20));
+        assert_eq!(timeout("mongodb://host/?connectTimeoutMS=1000", 5), None);
     }
 
     #[tokio::test]

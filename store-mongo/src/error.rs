@@ -1,9 +1,16 @@
 //! Errors: invalid settings, failed connects, failed calls, and how a failed call becomes a
 //! [`StoreError`].
 
+use std::io;
+
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use session_core::{BoxError, Rejection, StoreError};
 use store_support::settings::InvalidValue;
+
+use crate::{
+    certificate,
+    codes::{self, Class},
+};
 
 /// The name of this store in errors and metrics.
 pub(crate) const STORE: &str = "mongo";
@@ -34,13 +41,12 @@ pub enum ConfigError {
     },
     /// The setting is unknown. The error shows `…` instead of a name that may be a part of a
     /// password.
-    #[error(
-        "unknown setting {key:?} of a MongoDB store; use collection, data_bytes, deadline_ms, in a \
-         file also database, or in the URL a setting of the MongoDB driver"
-    )]
+    #[error("unknown setting {key:?} of a MongoDB store; {usable}")]
     UnknownKey {
         /// Name of the setting.
         key: String,
+        /// What to do instead, or the known settings.
+        usable: String,
     },
     /// The value of a setting is not valid.
     #[error("{key}: {value:?} is not valid; use {usable}")]
@@ -58,6 +64,15 @@ pub enum ConfigError {
         /// The driver's message. It does not quote a URL that has a login.
         why: String,
     },
+}
+
+impl ConfigError {
+    /// The error for a setting that no table contains.
+    pub(crate) fn unknown(key: String) -> Self {
+        let usable = "use collection, data_bytes, deadline_ms, password_file, in a file also \
+                      database, or in the URL a setting of the MongoDB driver";
+        Self::UnknownKey { key, usable: usable.to_owned() }
+    }
 }
 
 #[doc(hidden)]
@@ -95,8 +110,14 @@ session_core::debug_as_display!(ConfigError, ConnectError);
 pub(crate) enum ClientError {
     #[error("no server is reachable: {0}")]
     Unreachable(String),
+    #[error("no server is reachable: no primary exists, or it does not respond")]
+    NoServer,
     #[error("the connection to the server was lost: {0}")]
     Lost(String),
+    #[error("the server closed the connection: {0}")]
+    Closed(String),
+    #[error("the connection to the server was lost: the driver closed its connections")]
+    PoolCleared,
     #[error("the server cannot serve the call now: {0}")]
     Busy(String),
     #[error(
@@ -106,15 +127,58 @@ pub(crate) enum ClientError {
     Unacknowledged(String),
     #[error("the server has no disk space left: {0}")]
     Full(String),
-    #[error("the server rejected the login; check user, password and authSource in the URL")]
+    #[error(
+        "the driver does not trust the certificate of the server; name the authority that signed \
+         it with tlsCAFile, and use the name in the certificate as the host: {0}"
+    )]
+    Certificate(String),
+    #[error(
+        "the server asks for a certificate of the client; name a PEM file with certificate and key \
+         with tlsCertificateKeyFile"
+    )]
+    ClientCertificate,
+    #[error(
+        "the server at {0} does not use TLS; enable TLS at the server (net.tls.mode), or write \
+         tls=false into the URL if nothing else can listen to the network"
+    )]
+    NoTls(String),
+    #[error("the server at {0} demands TLS; write tls=true into the URL")]
+    TlsDemanded(String),
+    #[error(
+        "the server at {0} is not a load balancer of MongoDB; remove loadBalanced=true from the URL"
+    )]
+    NoLoadBalancer(String),
+    #[error(
+        "the server rejected the login; check user, password and authSource in the URL, or \
+         password_file"
+    )]
     Login,
+    #[error(
+        "the server rejects the login that it accepted before; write the new password into the \
+         file of the setting password_file, or restart with another URL"
+    )]
+    LoginChanged,
+    #[error("the server rejects the login, and the file with the new password is unusable: {0}")]
+    PasswordFile(ConfigError),
     #[error(
         "the user lacks a privilege that sessions need; the README of store-mongo lists all of \
          them: {0}"
     )]
     MissingPrivilege(String),
+    #[error(
+        "the server does not support retryable writes; write retryWrites=false into the URL: {0}"
+    )]
+    RetryableWrites(String),
+    #[error(
+        "the server lacks a command or an operator that sessions need; use MongoDB {oldest} or \
+         later, or a service that the README of store-mongo names: {0}",
+        oldest = OLDEST_SERVER.0
+    )]
+    Unsupported(String),
     #[error("the server or the driver rejected the call: {0}")]
     Rejected(String),
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
     #[error(
         "directConnection=true connects to one member of a replica set, which can become a \
          secondary; remove it and name the replica set with replicaSet"
@@ -172,25 +236,23 @@ impl From<Error> for ClientError {
                 refused.code_name.as_deref().unwrap_or_default(),
                 &refused.message,
             ),
-            ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => match concern.code {
-                // UnknownReplWriteConcern, UnsatisfiableWriteConcern: a retry cannot succeed.
-                79 | 100 => Self::Rejected(named(concern.code, &concern.code_name)),
-                _ => Self::Unacknowledged(named(concern.code, &concern.code_name)),
-            },
+            ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => Self::of_class(
+                codes::of_write_concern(concern.code),
+                named(concern.code, &concern.code_name),
+            ),
             // The driver's message quotes the last errors of the servers, which can contain
             // documents.
-            ErrorKind::ServerSelection { .. } => {
-                Self::Unreachable("no primary exists, or it does not respond".to_owned())
-            }
+            ErrorKind::ServerSelection { .. } => Self::NoServer,
             ErrorKind::DnsResolve { .. } => {
                 Self::Unreachable("the DNS lookup of the host in the URL failed".to_owned())
             }
-            ErrorKind::Io(error) => Self::Lost(error.to_string()),
-            ErrorKind::ConnectionPoolCleared { .. } => {
-                Self::Lost("the driver closed its connections to the server".to_owned())
-            }
+            ErrorKind::Io(error) => Self::of_io(error),
+            ErrorKind::ConnectionPoolCleared { .. } => Self::PoolCleared,
             ErrorKind::Shutdown => Self::Lost("the client was shut down".to_owned()),
-            ErrorKind::Authentication { .. } => Self::Login,
+            ErrorKind::Authentication { .. } => Self::of_login(&error),
+            ErrorKind::IncompatibleServer { message, .. } if message.contains("load balancing") => {
+                Self::NoLoadBalancer("this address".to_owned())
+            }
             ErrorKind::IncompatibleServer { .. } => {
                 Self::Rejected("the driver does not support this version of the server".to_owned())
             }
@@ -210,49 +272,93 @@ impl From<Error> for ClientError {
 }
 
 impl ClientError {
-    /// The error for a code of the server. MongoDB defines the codes in its `error_codes.yml`.
-    fn by_code(code: i32, name: &str, message: &str) -> Self {
-        let named = named(code, name);
-        match code {
-            // The network: HostUnreachable, HostNotFound, NetworkTimeout, SocketException,
-            // ConnectionPoolExpired, NetworkInterfaceExceededTimeLimit, ConnectionError.
-            6 | 7 | 89 | 9001 | 317 | 202 | 384
-            // An election, a shutdown: ShutdownInProgress, PrimarySteppedDown, NotWritablePrimary,
-            // InterruptedAtShutdown, InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk,
-            // NotPrimaryOrSecondary, ReadConcernMajorityNotAvailableYet,
-            // FailedToSatisfyReadPreference.
-            | 91 | 189 | 10107 | 11600 | 11602 | 13435 | 13436 | 134 | 133
-            // A cursor that the server no longer has, or an index under construction:
-            // CursorNotFound, CursorKilled, QueryPlanKilled, ConflictingOperationInProgress,
-            // IndexBuildAlreadyInProgress, BackgroundOperationInProgressFor…, KeyNotFound.
-            | 43 | 237 | 175 | 117 | 276 | 12586 | 12587 | 211
-            // A sharded cluster that migrates a chunk: StaleShardVersion, StaleEpoch, StaleConfig,
-            // SnapshotUnavailable.
-            | 63 | 150 | 13388 | 246
-            // Overload: LockTimeout, MaxTimeMSExpired, WriteConflict, ExceededTimeLimit,
-            // Interrupted, TemporarilyUnavailable, IngressRequestRateLimitExceeded.
-            | 24 | 50 | 112 | 262 | 11601 | 365 | 462 => Self::Busy(named),
-            // WriteConcernFailed.
-            64 => Self::Unacknowledged(named),
-            // Unauthorized.
-            13 => Self::MissingPrivilege(named),
-            // AuthenticationFailed.
-            18 => Self::Login,
-            // OutOfDiskSpace, FileStreamFailed.
-            14031 | 39 => Self::Full(named),
-            // IndexOptionsConflict, IndexKeySpecsConflict.
-            85 | 86 => Self::ConflictingIndex(named),
-            11000 | 11001 => Self::DuplicateKey,
-            // BadValue, IndexNotFound.
-            2 if message.contains(NO_SUCH_INDEX) => Self::MissingIndex,
-            27 => Self::MissingIndex,
-            _ => Self::Rejected(named),
+    /// Converts an error of parsed settings. The driver has sent nothing, and its message names
+    /// only settings.
+    pub(crate) fn of_settings(error: Error) -> Self {
+        match &*error.kind {
+            ErrorKind::InvalidArgument { message, .. } => Self::Rejected(message.clone()),
+            _ => error.into(),
         }
     }
-}
 
-/// Part of the server's message for a hint that names a missing index.
-const NO_SUCH_INDEX: &str = "hint provided does not correspond to an existing index";
+    /// Converts an error of an attempt to connect.
+    pub(crate) fn of_connecting(error: Error) -> Self {
+        match &*error.kind {
+            // A server without MongoDB's protocol, or one that sends a message of TLS.
+            ErrorKind::InvalidResponse { .. } => {
+                Self::Closed("it does not speak the protocol of MongoDB".to_owned())
+            }
+            _ => error.into(),
+        }
+    }
+
+    fn of_io(error: &io::Error) -> Self {
+        let text = error.to_string();
+        if let Some(why) = certificate::distrust(&text) {
+            return Self::Certificate(why);
+        }
+        if text.contains("CertificateRequired") {
+            return Self::ClientCertificate;
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::InvalidData => Self::Closed(text),
+            _ => Self::Lost(text),
+        }
+    }
+
+    /// Converts a failed login. A server that shuts down also fails it.
+    fn of_login(error: &Error) -> Self {
+        let cause =
+            std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>());
+        match cause.map(|cause| &*cause.kind) {
+            Some(ErrorKind::Command(command)) => {
+                match Self::by_code(command.code, &command.code_name, &command.message) {
+                    busy @ Self::Busy(_) => busy,
+                    _ => Self::Login,
+                }
+            }
+            _ => Self::Login,
+        }
+    }
+
+    /// The error for a code of the server.
+    fn by_code(code: i32, name: &str, message: &str) -> Self {
+        Self::of_class(codes::of_command(code, message), named(code, name))
+    }
+
+    fn of_class(class: Class, code: String) -> Self {
+        match class {
+            Class::MissingIndex => Self::MissingIndex,
+            Class::Busy => Self::Busy(code),
+            Class::Unacknowledged => Self::Unacknowledged(code),
+            Class::Full => Self::Full(code),
+            Class::Login => Self::Login,
+            Class::MissingPrivilege => Self::MissingPrivilege(code),
+            Class::ConflictingIndex => Self::ConflictingIndex(code),
+            Class::DuplicateKey => Self::DuplicateKey,
+            Class::RetryableWrites => Self::RetryableWrites(code),
+            Class::Unsupported => Self::Unsupported(code),
+            Class::Rejected => Self::Rejected(code),
+        }
+    }
+
+    /// Whether an attempt to connect fails with this error until the settings change.
+    pub(crate) fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::Certificate(_)
+                | Self::ClientCertificate
+                | Self::NoTls(_)
+                | Self::TlsDemanded(_)
+                | Self::NoLoadBalancer(_)
+                | Self::Login
+        )
+    }
+}
 
 fn named(code: i32, name: &str) -> String {
     if name.is_empty() { format!("error {code}") } else { format!("{name} ({code})") }
@@ -265,69 +371,21 @@ impl From<ClientError> for StoreError {
                 Rejection::Full { store: STORE.into(), what: "disk".into() }.into()
             }
             ClientError::Unreachable(_)
+            | ClientError::NoServer
             | ClientError::Lost(_)
+            | ClientError::Closed(_)
+            | ClientError::PoolCleared
             | ClientError::Busy(_)
-            | ClientError::Unacknowledged(_) => {
+            | ClientError::Unacknowledged(_)
+            | ClientError::LoginChanged
+            | ClientError::PasswordFile(_) => {
                 Self::Unavailable { store: STORE, source: error.into() }
             }
-            ClientError::Login
-            | ClientError::MissingPrivilege(_)
-            | ClientError::Rejected(_)
-            | ClientError::ConflictingIndex(_)
-            | ClientError::UniqueIndex(_)
-            | ClientError::Collation
-            | ClientError::ShardKey
-            | ClientError::DirectConnection
-            | ClientError::UnsupportedServer { .. }
-            | ClientError::UnexpectedResponse(_)
-            | ClientError::InvalidCursor
-            | ClientError::DuplicateKey
-            | ClientError::MissingIndex => Self::Other { store: STORE, source: error.into() },
+            // No waiting helps.
+            error => Self::Other { store: STORE, source: error.into() },
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn server_codes_map_to_store_errors() {
-        let error = |code| ClientError::by_code(code, "Name", "message");
-        for code in [91, 189, 10107, 11600, 11602, 13435, 13436, 112, 50, 64] {
-            assert!(StoreError::from(error(code)).is_transient(), "{code}");
-        }
-        for code in [13, 18, 85, 26, 59, 9] {
-            assert!(
-                matches!(StoreError::from(error(code)), StoreError::Other { store: "mongo", .. }),
-                "{code}"
-            );
-        }
-        assert!(matches!(
-            StoreError::from(error(14031)),
-            StoreError::Rejected(Rejection::Full { .. })
-        ));
-        assert!(matches!(error(11000), ClientError::DuplicateKey));
-        let broken = Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(StoreError::from(ClientError::from(broken)).is_transient());
-    }
-
-    #[test]
-    fn debug_shows_the_message_and_the_sources() {
-        let source = BoxError::from(ClientError::Login);
-        let error = ConnectError::Server { server: "db:27017".to_owned(), source };
-        assert_eq!(format!("{error:?}"), format!("{error}: {}", ClientError::Login));
-    }
-
-    #[test]
-    fn c45_errors_do_not_quote_server_messages() {
-        for code in [2, 9, 13, 26, 11000, 241, 112] {
-            let error = ClientError::by_code(
-                code,
-                "Name",
-                "not authorized to execute { findAndModify: 'sessions', query: { key: 'secret' } }",
-            );
-            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
-        }
-    }
-}
+mod tests;

@@ -1,11 +1,14 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod codec;
+mod codes;
 mod commit;
 mod config;
 mod connect;
 mod error;
+mod foreign;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -13,6 +16,7 @@ mod index;
 mod record;
 mod scan;
 mod store;
+mod tls;
 mod url;
 
 pub use config::Config;

@@ -7,7 +7,8 @@ use mongodb::{
     options::{ReadConcern, ReturnDocument},
 };
 use session_core::{
-    Claim, Commit, Created, Deleted, NewRecord, Outcome, StoreKey, observe::retried,
+    Change, Claim, Commit, Created, Deleted, Name, NewRecord, Outcome, SecretHash, StoreKey,
+    observe::retried,
 };
 
 use crate::{
@@ -45,6 +46,18 @@ enum Freshness {
 }
 
 impl Inner {
+    /// Executes a commit on a session that does not exist. A server that lacks an operator of
+    /// commits fails it, at the start and not at the first sign-in.
+    pub(crate) async fn check_operators(&self) -> Result<(), ClientError> {
+        let mut commit = Commit::new(SecretHash::from_bytes([0; 32]));
+        for (name, change) in [("added", Change::Add(1)), ("removed", Change::Remove)] {
+            if let Ok(name) = Name::new(name) {
+                commit = commit.change(name, change);
+            }
+        }
+        self.commit(&StoreKey::from_text("start"), &commit).await.map(drop)
+    }
+
     pub(crate) async fn create(
         &self,
         key: &StoreKey,

@@ -83,12 +83,21 @@ impl MongoStore {
     /// server is up.
     ///
     /// # Errors
-    /// [`ConnectError`] if the settings are not valid, the server is older than 5.0, the server
-    /// rejects the login, or the collection has an index or a shard key that sessions cannot use.
+    /// [`ConnectError`] if the settings are not valid, a file of the settings cannot be used, the
+    /// server is older than 5.0, the server rejects the login, the driver does not trust the
+    /// server's certificate, only one side uses TLS, or the collection has an index or a shard key
+    /// that sessions cannot use.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let store = Self::new(config)?;
+        config.check_files()?;
         let inner = &store.0;
-        match inner.call(|| async { inner.sessions().await.map(drop) }).await {
+        let mut result = inner.call(|| inner.check_operators()).await;
+        if let Err(StoreError::Unavailable { .. } | StoreError::Timeout { .. }) = result
+            && let Some(mismatch) = inner.tls_mismatch().await
+        {
+            result = Err(mismatch);
+        }
+        match result {
             Err(error) if error.is_transient() => {
                 let why = std::error::Error::source(&error)
                     .map_or_else(|| error.to_string(), ToString::to_string);
@@ -173,7 +182,7 @@ impl SessionStore for MongoStore {
         except: Option<&StoreKey>,
     ) -> Result<u64, StoreError> {
         let inner = &self.0;
-        inner.call(|| inner.delete_all(principal, except)).await
+        inner.call_once(|| inner.delete_all(principal, except)).await
     }
 
     async fn delete_everyone(
@@ -182,7 +191,7 @@ impl SessionStore for MongoStore {
         limit: usize,
     ) -> Result<DeletedPage, StoreError> {
         let inner = &self.0;
-        inner.call(|| inner.delete_page(after.as_ref(), limit)).await
+        inner.call_once(|| inner.delete_page(after.as_ref(), limit)).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {

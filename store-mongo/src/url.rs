@@ -8,10 +8,10 @@ use store_support::url::{
     printable_scheme, query_pairs, split_login,
 };
 
-use crate::error::ConfigError;
+use crate::{error::ConfigError, foreign};
 
 /// The settings of this crate. All other settings of a URL are the driver's.
-const OWN_SETTINGS: [&str; 3] = ["collection", "data_bytes", "deadline_ms"];
+const OWN_SETTINGS: [&str; 4] = ["collection", "data_bytes", "deadline_ms", "password_file"];
 
 /// Advice for a URL whose login the driver cannot parse.
 const ENCODE: &str = "in user, password and settings, the characters : / ? # [ ] @ % must be \
@@ -52,10 +52,18 @@ pub(crate) fn parse(url: &str) -> Result<ParsedUrl, ConfigError> {
         return Err(ConfigError::Scheme { scheme: printable_scheme(address, "://").to_owned() });
     };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if contains_login_end(path, query) {
+    let (login, hosts) = split_login(authority);
+    let has_login_end = if login.is_empty() {
+        contains_login_end(path, query)
+    } else {
+        path.contains('@')
+            || query_pairs(query).any(|(key, value)| {
+                (key.contains('@') || value.contains('@')) && !is_account(key, value)
+            })
+    };
+    if has_login_end {
         return Err(ConfigError::Url { part: "login", usable: ENCODE });
     }
-    let (login, hosts) = split_login(authority);
     // The driver slices two bytes after a percent sign. It panics if they are not on a character
     // boundary, and the panic message contains the password.
     let is_code = |code: &str| {
@@ -71,26 +79,33 @@ pub(crate) fn parse(url: &str) -> Result<ParsedUrl, ConfigError> {
     let database = decode(path, "database")?;
     let pairs = || query_pairs(query);
     if pairs().any(|(key, _)| !is_setting_name(key, "_")) {
-        return Err(ConfigError::UnknownKey { key: "…".to_owned() });
+        return Err(ConfigError::unknown("…".to_owned()));
     }
-    if pairs().any(|(key, _)| key.eq_ignore_ascii_case("socketTimeoutMS")) {
-        return Err(ConfigError::Url {
-            part: "setting socketTimeoutMS",
-            usable: "the driver has no such setting; use deadline_ms, which limits every call",
-        });
-    }
+    pairs().try_for_each(|(key, value)| check_setting(key, value))?;
+    // Some ways to log in need a password, which the store reads from the file later.
+    let has_password_file = pairs().any(|(key, _)| key == "password_file");
+    let authority = if has_password_file && !login.is_empty() && !login.contains(':') {
+        format!("{login}:@{hosts}")
+    } else {
+        authority.to_owned()
+    };
     let parse_with_driver = |authority: &str, is_included: &dyn Fn(&str) -> bool| {
         let mut url = format!("{scheme}://{authority}/{path}");
         let mut separator = '?';
-        let is_drivers = |key: &str| !OWN_SETTINGS.contains(&key) && is_included(key);
+        let is_drivers = |key: &str| {
+            !OWN_SETTINGS.contains(&key)
+                && !foreign::is_ignored(key)
+                && foreign::unsafe_setting(key).is_none()
+                && is_included(key)
+        };
         for (key, value) in pairs().filter(|(key, _)| is_drivers(key)) {
             // Writing to a String cannot fail.
-            let _ = write!(url, "{separator}{key}={value}");
+            let _ = write!(url, "{separator}{key}={}", value.replace('@', "%40"));
             separator = '&';
         }
         ConnectionString::parse(&url)
     };
-    let driver = parse_with_driver(authority, &|_| true).map_err(|_| {
+    let driver = parse_with_driver(&authority, &|_| true).map_err(|_| {
         // The driver's message can quote any part of the URL, so the URL is parsed again without
         // secrets.
         let error = parse_with_driver(hosts, &|key| !is_secret(key)).err();
@@ -115,6 +130,32 @@ pub(crate) fn parse(url: &str) -> Result<ParsedUrl, ConfigError> {
         database,
         settings,
     })
+}
+
+/// Whether this is the name of an account as Azure writes it: `appName=@account@`.
+fn is_account(key: &str, value: &str) -> bool {
+    let name = value.strip_prefix('@').and_then(|value| value.strip_suffix('@'));
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    key.eq_ignore_ascii_case("appName")
+        && name.is_some_and(|name| !name.is_empty() && name.bytes().all(is_allowed))
+}
+
+/// Rejects a setting that the driver does not have, that this build lacks, or that is not safe.
+/// The error shows only names and values that are in a table.
+fn check_setting(key: &str, value: &str) -> Result<(), ConfigError> {
+    if let Some(usable) = foreign::advice(key) {
+        return Err(ConfigError::UnknownKey { key: key.to_owned(), usable: usable.to_owned() });
+    }
+    if let Some(part) = foreign::unsafe_setting(key)
+        && value != "false"
+    {
+        return Err(ConfigError::Url { part, usable: foreign::CHECKED });
+    }
+    if key.eq_ignore_ascii_case("authMechanism") && !foreign::MECHANISMS.contains(&value) {
+        let usable = foreign::OTHER_MECHANISM;
+        return Err(ConfigError::Url { part: "setting authMechanism", usable });
+    }
+    Ok(())
 }
 
 /// Whether the value of a setting may be a secret or depends on the login.

@@ -1,10 +1,14 @@
 //! The driver's clients: one for each runtime that uses the store, or one that the application
 //! provides.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use mongodb::{
     Client,
+    event::EventHandler,
     options::{
         ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria,
         WriteConcern,
@@ -14,11 +18,14 @@ use parking_lot::RwLock;
 use store_support::runtime_entries::remove_entry;
 use tokio::{
     runtime::{Handle, Id},
-    sync::{OnceCell, Semaphore, oneshot},
+    sync::{Semaphore, oneshot},
 };
 
 use crate::{
-    config::Config, connect::elections::Elections, error::ClientError, index::SessionCollection,
+    config::Config,
+    connect::{driver_options::DriverOptions, elections::Elections, faults::Faults, probe},
+    error::ClientError,
+    index::SessionCollection,
 };
 
 /// The driver's clients of a store.
@@ -26,11 +33,7 @@ pub(crate) enum Clients {
     /// One client for each runtime. The runtime that creates a client drives its connections, so a
     /// web server's worker with its own runtime receives responses without waking another thread,
     /// and no client depends on a runtime that has ended.
-    PerRuntime {
-        config: Box<Config>,
-        options: Box<OnceCell<ClientOptions>>,
-        clients: Arc<RwLock<Vec<RuntimeClient>>>,
-    },
+    PerRuntime { options: DriverOptions, clients: Arc<RwLock<Vec<RuntimeClient>>> },
     /// The application's client.
     Provided(Connection),
 }
@@ -46,6 +49,10 @@ pub(crate) struct Connection {
     /// The elections that reads have to confirm. `None` if the settings name a read concern, or if
     /// the application provides the client, which does not report elections to the store.
     pub(crate) elections: Option<Arc<Elections>>,
+    /// The last faults of the servers. Empty if the application provides the client.
+    pub(crate) faults: Arc<Faults>,
+    /// The generation of the options that the client uses.
+    generation: u64,
 }
 
 /// A client and the runtime that drives it.
@@ -58,53 +65,89 @@ pub(crate) struct RuntimeClient {
 
 impl Clients {
     pub(crate) fn per_runtime(config: &Config) -> Self {
-        Self::PerRuntime {
-            config: Box::new(config.clone()),
-            options: Box::default(),
-            clients: Arc::default(),
-        }
+        Self::PerRuntime { options: DriverOptions::new(config), clients: Arc::default() }
     }
 
     pub(crate) fn provided(client: &Client, config: &Config) -> Self {
-        Self::Provided(connection(client, config, None))
+        Self::Provided(connection(client, config, None, Arc::default(), 0))
     }
 
-    /// The connection of the current runtime. Creates a client if the runtime has none.
+    /// The connection of the current runtime. Creates a client if the runtime has none with the
+    /// current options.
     pub(crate) async fn connection(&self) -> Result<Connection, ClientError> {
         match self {
             Self::Provided(connection) => Ok(connection.clone()),
-            Self::PerRuntime { config, options, clients } => {
+            Self::PerRuntime { options, clients } => {
                 let runtime = Handle::current().id();
-                if let Some(connection) = find(clients, runtime) {
+                if let Some(connection) = find(clients, runtime, options.generation()) {
                     return Ok(connection);
                 }
-                let options = options.get_or_try_init(|| Box::pin(config.client_options())).await?;
-                create(options, config, clients, runtime)
+                let (driver, generation) = Box::pin(options.current()).await?;
+                create(driver, generation, &options.config, clients, runtime)
             }
         }
     }
+
+    /// Reads the password file again after a server refused the login of this connection. Whether
+    /// the next connection has another password.
+    pub(crate) fn renew_password(&self, connection: &Connection) -> Result<bool, ClientError> {
+        match self {
+            Self::Provided(_) => Ok(false),
+            Self::PerRuntime { options, .. } => options.renew_password(connection.generation),
+        }
+    }
+
+    /// Measures the DNS lookups in a task, after the driver found no server.
+    pub(crate) fn measure_lookups(&self) {
+        if let Self::PerRuntime { options, .. } = self {
+            options.measure_lookups();
+        }
+    }
+
+    /// The error for a server that closes all connections because of TLS. Takes at most `limit` for
+    /// each server.
+    pub(crate) async fn tls_mismatch(&self, limit: Duration) -> Option<ClientError> {
+        let Self::PerRuntime { options, clients } = self else { return None };
+        let connection = find(clients, Handle::current().id(), options.generation())?;
+        probe::tls_mismatch(options.resolved()?, &connection.faults, limit).await
+    }
 }
 
-fn find(clients: &RwLock<Vec<RuntimeClient>>, runtime: Id) -> Option<Connection> {
+fn find(clients: &RwLock<Vec<RuntimeClient>>, runtime: Id, generation: u64) -> Option<Connection> {
     let clients = clients.read();
-    clients.iter().find(|client| client.runtime == runtime).map(|client| client.connection.clone())
+    let client = clients.iter().find(|client| client.runtime == runtime)?;
+    (client.connection.generation == generation).then(|| client.connection.clone())
 }
 
-/// Creates the client of this runtime, unless another task has created it meanwhile.
+/// Creates the client of this runtime, unless another task has created it meanwhile. Replaces a
+/// client with earlier options.
 fn create(
-    options: &ClientOptions,
+    mut options: ClientOptions,
+    generation: u64,
     config: &Config,
     clients: &Arc<RwLock<Vec<RuntimeClient>>>,
     runtime: Id,
 ) -> Result<Connection, ClientError> {
-    let mut options = options.clone();
     let elections = reads_majority(config).then(Arc::<Elections>::default);
-    options.sdam_event_handler = elections.as_ref().map(Elections::listener);
-    let connection = connection(&Client::with_options(options)?, config, elections);
+    let faults = Arc::<Faults>::default();
+    options.sdam_event_handler = Some({
+        let (elections, faults) = (elections.clone(), Arc::clone(&faults));
+        EventHandler::callback(move |event| {
+            faults.record(&event);
+            if let Some(elections) = &elections {
+                elections.record(&event);
+            }
+        })
+    });
+    let client = Client::with_options(options).map_err(ClientError::of_settings)?;
+    let connection = connection(&client, config, elections, faults, generation);
     let (sender, store_ended) = oneshot::channel();
     {
         let mut clients = clients.write();
-        if let Some(existing) = clients.iter().find(|client| client.runtime == runtime) {
+        if let Some(existing) = clients.iter_mut().find(|client| client.runtime == runtime) {
+            if existing.connection.generation < generation {
+                existing.connection = connection;
+            }
             return Ok(existing.connection.clone());
         }
         clients.push(RuntimeClient {
@@ -135,7 +178,13 @@ fn reads_majority(config: &Config) -> bool {
             .is_none_or(|w| Some(w) == WriteConcern::majority().w.as_ref())
 }
 
-fn connection(client: &Client, config: &Config, elections: Option<Arc<Elections>>) -> Connection {
+fn connection(
+    client: &Client,
+    config: &Config,
+    elections: Option<Arc<Elections>>,
+    faults: Arc<Faults>,
+    generation: u64,
+) -> Connection {
     let concern = WriteConcern::builder()
         .w(config.write_concern.w.clone().or(WriteConcern::majority().w))
         .journal(config.write_concern.journal)
@@ -161,6 +210,8 @@ fn connection(client: &Client, config: &Config, elections: Option<Arc<Elections>
             .collection_with_options(&config.collection, options),
         permits: Arc::new(Semaphore::new(config.connections())),
         elections,
+        faults,
+        generation,
     }
 }
 

@@ -15,11 +15,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::SeqCst},
 };
 
-use mongodb::{
-    ServerType,
-    event::{EventHandler, sdam::SdamEvent},
-    options::ReadConcern,
-};
+use mongodb::{ServerType, event::sdam::SdamEvent, options::ReadConcern};
 
 /// Counts the elections that one client of the driver reports.
 #[derive(Debug, Default)]
@@ -41,21 +37,18 @@ pub(crate) struct ReadAttempt {
 }
 
 impl Elections {
-    /// The handler for the driver's monitoring events.
-    pub(crate) fn listener(self: &Arc<Self>) -> EventHandler<SdamEvent> {
-        let elections = Arc::clone(self);
-        EventHandler::callback(move |event| {
-            // A standalone server and a router are not primaries. A lost primary counts too: the
-            // driver reports the loss before it can report the successor, and it may report the
-            // successor after it has sent calls there.
-            let SdamEvent::ServerDescriptionChanged(change) = event else { return };
-            let [before, after] = [&change.previous_description, &change.new_description];
-            if (before.server_type() == ServerType::RsPrimary)
-                != (after.server_type() == ServerType::RsPrimary)
-            {
-                elections.reported.fetch_add(1, SeqCst);
-            }
-        })
+    /// Counts the change of the primary that an event reports.
+    pub(crate) fn record(&self, event: &SdamEvent) {
+        // A standalone server and a router are not primaries. A lost primary counts too: the driver
+        // reports the loss before it can report the successor, and it may report the successor
+        // after it has sent calls there.
+        let SdamEvent::ServerDescriptionChanged(change) = event else { return };
+        let [before, after] = [&change.previous_description, &change.new_description];
+        if (before.server_type() == ServerType::RsPrimary)
+            != (after.server_type() == ServerType::RsPrimary)
+        {
+            self.reported.fetch_add(1, SeqCst);
+        }
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
 };
 
 use session_core::StoreError;
-use tokio::sync::{Mutex, SemaphorePermit};
+use tokio::{
+    sync::{Mutex, SemaphorePermit},
+    time::error::Elapsed,
+};
 
 use crate::{
     config::Config,
@@ -29,6 +32,9 @@ pub(crate) struct Inner {
     is_prepared: AtomicBool,
     /// Held by the call that checks the server and creates the indexes.
     preparing: Mutex<()>,
+    /// Whether a call has succeeded. From then on a refused login means that the password has
+    /// changed, and an operator can cure that without a restart.
+    has_worked: AtomicBool,
 }
 
 impl Inner {
@@ -38,32 +44,91 @@ impl Inner {
             clock: ServerClock::default(),
             is_prepared: AtomicBool::new(false),
             preparing: Mutex::default(),
+            has_worked: AtomicBool::new(false),
             config: config.clone(),
         }
     }
 
     /// Runs `work` with a permit and within the deadline. Runs it a second time if the collection
-    /// has lost its indexes.
+    /// has lost its indexes, or if the server refused the login and the password file has another
+    /// password. The driver reports a refused login only if it has not sent the command.
     pub(crate) async fn call<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         work: impl Fn() -> F,
     ) -> Result<T, StoreError> {
-        let with_permit = async {
-            let connection = self.clients.connection().await?;
-            let _permit = self.permit(&connection).await?;
-            match work().await {
-                Err(ClientError::MissingIndex) => {
-                    self.is_prepared.store(false, Ordering::Relaxed);
-                    work().await
+        let call = async {
+            loop {
+                let connection = self.clients.connection().await?;
+                match self.attempt(&connection, &work).await {
+                    Err(ClientError::Login) if self.clients.renew_password(&connection)? => {}
+                    result => return result,
                 }
-                result => result,
             }
         };
-        let deadline = self.config.deadline;
-        match tokio::time::timeout(deadline, with_permit).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(StoreError::Timeout { store: STORE, after: deadline }),
+        self.outcome(tokio::time::timeout(self.config.deadline, call).await)
+    }
+
+    /// As [`call`](Self::call), for work that counts what its commands did. It is not repeated with
+    /// another password, because the second attempt would not count what the first one did.
+    pub(crate) async fn call_once<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        work: impl Fn() -> F,
+    ) -> Result<T, StoreError> {
+        let call = async {
+            let connection = self.clients.connection().await?;
+            let result = self.attempt(&connection, &work).await;
+            if let Err(ClientError::Login) = result {
+                self.clients.renew_password(&connection)?;
+            }
+            result
+        };
+        self.outcome(tokio::time::timeout(self.config.deadline, call).await)
+    }
+
+    fn outcome<T>(&self, ended: Result<Result<T, ClientError>, Elapsed>) -> Result<T, StoreError> {
+        match ended {
+            Ok(Ok(value)) => {
+                if !self.has_worked.load(Ordering::Relaxed) {
+                    self.has_worked.store(true, Ordering::Relaxed);
+                }
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(self.after_the_first_login(error).into()),
+            Err(_) => Err(StoreError::Timeout { store: STORE, after: self.config.deadline }),
         }
+    }
+
+    async fn attempt<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        connection: &Connection,
+        work: &impl Fn() -> F,
+    ) -> Result<T, ClientError> {
+        let _permit = self.permit(connection).await?;
+        match work().await {
+            Err(ClientError::MissingIndex) => {
+                self.is_prepared.store(false, Ordering::Relaxed);
+                work().await
+            }
+            Err(error @ (ClientError::NoServer | ClientError::PoolCleared)) => {
+                self.clients.measure_lookups();
+                Err(connection.faults.explain(error))
+            }
+            result => result,
+        }
+    }
+
+    /// Tells a login that was never right from one that was right before.
+    fn after_the_first_login(&self, error: ClientError) -> ClientError {
+        match (error, self.has_worked.load(Ordering::Relaxed)) {
+            (ClientError::Login, true) => ClientError::LoginChanged,
+            (ClientError::PasswordFile(_), false) => ClientError::Login,
+            (error, _) => error,
+        }
+    }
+
+    /// After a failed start: the error for a server that closes all connections because of TLS.
+    pub(crate) async fn tls_mismatch(&self) -> Option<StoreError> {
+        self.clients.tls_mismatch(self.config.deadline).await.map(Into::into)
     }
 
     /// Waits for a permit for at most half of the deadline, so that a call with a permit has time

@@ -2,6 +2,9 @@
 
 pub(crate) mod clients;
 pub(crate) mod clock;
+pub(crate) mod driver_options;
 pub(crate) mod elections;
+pub(crate) mod faults;
 pub(crate) mod hello;
 pub(crate) mod inner;
+pub(crate) mod probe;

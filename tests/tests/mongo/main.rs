@@ -9,6 +9,7 @@ mod external;
 mod conformance;
 mod connections;
 mod corrupt;
+mod deployment;
 mod edge_cases;
 mod explain;
 mod failover;
