@@ -41,7 +41,7 @@ pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>, ConnectError> {
 ///
 /// # Errors
 /// The errors of [`connect`] that concern the URL itself.
-pub fn check(url: &str) -> Result<(), ConnectError> {
+pub fn check_url(url: &str) -> Result<(), ConnectError> {
     Settings::parse(url).map(drop)
 }
 
@@ -144,12 +144,12 @@ mod tests {
             "memory:?max_sessions=redis://app:hunter2@host",
             "memory:?max_bytes=1&a=b&app:hunter2@host=1",
         ] {
-            let error = check(url).unwrap_err();
+            let error = check_url(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
-        let error = check("memory:?max_session=1").unwrap_err().to_string();
+        let error = check_url("memory:?max_session=1").unwrap_err().to_string();
         assert!(error.contains("\"max_session\""), "{error}");
-        let error = check("memory:?max_sessions=8gb").unwrap_err().to_string();
+        let error = check_url("memory:?max_sessions=8gb").unwrap_err().to_string();
         assert!(error.contains("\"8gb\""), "{error}");
     }
 
@@ -166,11 +166,11 @@ mod tests {
         assert!(matches!(connect("no-colon").await, Err(ConnectError::Scheme { .. })));
         assert!(matches!(connect("memory:8gb").await, Err(ConnectError::MemoryAddress)));
         #[cfg(feature = "mongo")]
-        assert!(matches!(check("mongodb://a/?w=0"), Err(ConnectError::MongoSettings(_))));
+        assert!(matches!(check_url("mongodb://a/?w=0"), Err(ConnectError::MongoSettings(_))));
         #[cfg(feature = "redis")]
-        assert!(matches!(check("redis://a,b"), Err(ConnectError::RedisSettings(_))));
+        assert!(matches!(check_url("redis://a,b"), Err(ConnectError::RedisSettings(_))));
         #[cfg(feature = "sql")]
-        assert!(matches!(check("sqlite::memory:"), Err(ConnectError::SqlSettings(_))));
+        assert!(matches!(check_url("sqlite::memory:"), Err(ConnectError::SqlSettings(_))));
     }
 
     /// Creates `before` sessions and returns the limit that rejects the next one.
@@ -205,7 +205,7 @@ mod tests {
         assert!(exceeded_limit("memory:?max_bytes=1", 0).await.contains("max_bytes = 1"));
         let both = exceeded_limit("memory:?max_bytes=1000000&max_sessions=1", 1).await;
         assert!(both.contains("max_sessions = 1"));
-        assert!(check("memory:").is_ok() && check("memory:?").is_ok());
+        assert!(check_url("memory:").is_ok() && check_url("memory:?").is_ok());
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
                  memory:?max_sessions=100000&max_bytes=268435456",
             ),
         ] {
-            assert_eq!(check(url).unwrap_err().to_string(), expected);
+            assert_eq!(check_url(url).unwrap_err().to_string(), expected);
         }
     }
 }
