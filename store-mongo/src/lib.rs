@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod check;
 mod codec;
 mod commit;
 mod config;
@@ -15,6 +16,7 @@ mod scan;
 mod store;
 mod url;
 
+pub use check::check;
 pub use config::Config;
 pub use error::{ConfigError, ConnectError};
 /// The MongoDB driver, whose types [`MongoStore::with_client`] and [`Config::write_concern`] take.
