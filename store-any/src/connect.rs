@@ -2,7 +2,10 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use session_core::{MemoryStore, MemoryStoreBuilder, SessionStore};
+use session_core::{
+    MemoryStore, MemoryStoreBuilder, SessionStore,
+    report::{Check, CheckReport},
+};
 
 use crate::{backend::backend, error::ConnectError};
 
@@ -35,6 +38,52 @@ pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>, ConnectError> {
         #[cfg(feature = "sql")]
         Settings::Sql(config) => Arc::new(store_sql::SqlStore::connect(&config).await?),
     })
+}
+
+/// Connects once and reports what the URL needs: whether the server can be reached, what its user
+/// may do, and which settings of the server lose sessions, each with a remedy.
+///
+/// A server that cannot be reached or that refuses the login is a failed check of the report. As
+/// [`connect`] does, this creates a missing table or index. It creates a session to try all
+/// operations, and ends it. The check takes at most twelve times the deadline of the URL, which is
+/// `deadline_ms`.
+///
+/// # Errors
+/// The errors of [`check_url`].
+///
+/// # Panics
+/// Outside a tokio runtime.
+///
+/// # Examples
+/// ```
+/// # async fn example() -> Result<(), store_any::ConnectError> {
+/// let report = store_any::check("redis://127.0.0.1:6379/0").await?;
+/// print!("{report}");
+/// assert!(report.is_ok());
+/// # Ok(()) }
+/// ```
+pub async fn check(url: &str) -> Result<CheckReport, ConnectError> {
+    Ok(match Settings::parse(url)? {
+        Settings::Memory(_) => memory_report(),
+        #[cfg(feature = "ipc")]
+        Settings::Ipc(config) => store_ipc::check(&config).await,
+        #[cfg(feature = "mongo")]
+        Settings::Mongo(config) => store_mongo::check(&config).await,
+        #[cfg(feature = "redis")]
+        Settings::Redis(config) => store_redis::check(&config).await,
+        #[cfg(feature = "sql")]
+        Settings::Sql(config) => store_sql::check(&config).await,
+    })
+}
+
+fn memory_report() -> CheckReport {
+    let mut report = CheckReport::new("memory", "this process");
+    report.push(Check::warning(
+        "durability",
+        "the sessions end with the process, and no other process can use them",
+        "for sessions that survive a restart use a URL of redis:, mongodb:, postgres:, mysql: or sqlite:",
+    ));
+    report
 }
 
 /// Checks the URL of a store and its settings without connecting.
@@ -151,6 +200,13 @@ mod tests {
         assert!(error.contains("\"max_session\""), "{error}");
         let error = check_url("memory:?max_sessions=8gb").unwrap_err().to_string();
         assert!(error.contains("\"8gb\""), "{error}");
+    }
+
+    #[tokio::test]
+    async fn check_of_memory_says_that_sessions_end_with_the_process() {
+        let report = check("memory:").await.unwrap();
+        assert!(report.is_ok() && report.to_string().contains("end with the process"), "{report}");
+        assert!(matches!(check("memory:8gb").await, Err(ConnectError::MemoryAddress)));
     }
 
     #[tokio::test]
