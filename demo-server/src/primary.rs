@@ -12,6 +12,7 @@ use store_ipc::{HandoverError, OwnerError, OwnerHandle};
 
 use crate::{
     banner::{self, KeyOrigin},
+    check,
     connections::Connections,
     cookies, ctl,
     error::AppError,
@@ -44,6 +45,7 @@ const COOKIE_KEY: &str = "cookie-key";
 pub(crate) fn run(builder: ClusterBuilder) -> Result<(), AppError> {
     match Invocation::from_process()? {
         Invocation::PrintConfig(text) => print!("{text}"),
+        Invocation::Check(settings, format) => check::run(&settings, format)?,
         Invocation::Ctl(arguments) => ctl::run(&arguments)?,
         Invocation::Owner(settings) => {
             let _log = logging::init(settings.log);

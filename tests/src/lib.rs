@@ -93,6 +93,7 @@ pub mod matrix;
 mod panicking;
 pub mod process;
 pub mod prometheus;
+pub mod report;
 mod server_content;
 pub mod service;
 pub mod session;

@@ -32,6 +32,7 @@ macro_rules! on_all_databases {
 }
 
 mod bounds;
+mod check;
 mod conformance;
 mod connection_urls;
 mod connections;
