@@ -39,6 +39,8 @@ pub(crate) enum AppError {
     Handover(#[from] store_ipc::HandoverError),
     #[error("cannot open the session store")]
     Store(#[from] store_any::ConnectError),
+    #[error("{failed} of {all} checks of the store failed; the report has the remedies")]
+    CheckFailed { failed: usize, all: usize },
     #[error("the cookie settings are not valid")]
     Cookie(#[from] session_core::cookie::CookieError),
     #[error("cannot build the session middleware")]

@@ -5,6 +5,7 @@
 mod audit;
 mod banner;
 mod body;
+mod check;
 mod connections;
 mod cookies;
 mod ctl;

@@ -17,6 +17,7 @@ use store_ipc::{HandoverError, OwnerError, OwnerHandle};
 
 use crate::{
     banner::{self, KeyOrigin},
+    check,
     connections::Connections,
     cookies, ctl,
     error::AppError,
@@ -47,6 +48,7 @@ pub(crate) fn run(builder: ClusterBuilder) -> Result<(), AppError> {
         Invocation::PrintConfig(text) => io::stdout()
             .write_all(text.as_bytes())
             .map_err(AppError::io("cannot write the settings to standard output"))?,
+        Invocation::Check(settings, format) => check::run(&settings, format)?,
         Invocation::Ctl(arguments) => ctl::run(&arguments)?,
         Invocation::Owner(settings) => {
             let _log = logging::init(settings.log);

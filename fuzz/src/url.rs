@@ -29,7 +29,7 @@ pub(crate) fn check(bytes: &[u8]) {
 /// settings.
 fn read(url: &str) -> Vec<String> {
     let mut texts = Vec::new();
-    let any = store_any::check(url);
+    let any = store_any::check_url(url);
     let read = [
         record(&mut texts, store_ipc::Config::from_url(url)),
         record(&mut texts, store_redis::Config::new(url)),

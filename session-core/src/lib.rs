@@ -20,6 +20,7 @@
 //! session layer makes a [`StoreKey`] and a [`SecretHash`] from the [`SessionId`] in the cookie.
 //! The store loads a [`Record`]. One [`Commit`] contains all changes of the request. [`own_store`]
 //! is the guide for authors of stores.
+//! [`report`] contains the result of a check that connects to a store once.
 #![forbid(unsafe_code)]
 
 mod attributes;
@@ -50,6 +51,7 @@ mod plan;
 mod policy;
 mod principal;
 mod record;
+pub mod report;
 mod session;
 mod short_text;
 mod sign_in;

@@ -2,7 +2,10 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use session_core::{MemoryStore, MemoryStoreBuilder, SessionStore};
+use session_core::{
+    MemoryStore, MemoryStoreBuilder, SessionStore,
+    report::{Check, CheckReport},
+};
 
 use crate::{backend::backend, error::ConnectError};
 
@@ -37,11 +40,57 @@ pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>, ConnectError> {
     })
 }
 
+/// Connects once and reports what the URL needs: whether the server can be reached, what its user
+/// may do, and which settings of the server lose sessions, each with a remedy.
+///
+/// A server that cannot be reached or that refuses the login is a failed check of the report. As
+/// [`connect`] does, this creates a missing table or index. It creates a session to try all
+/// operations, and ends it. The check takes at most twelve times the deadline of the URL, which is
+/// `deadline_ms`.
+///
+/// # Errors
+/// The errors of [`check_url`].
+///
+/// # Panics
+/// Outside a tokio runtime.
+///
+/// # Examples
+/// ```
+/// # async fn example() -> Result<(), store_any::ConnectError> {
+/// let report = store_any::check("redis://127.0.0.1:6379/0").await?;
+/// print!("{report}");
+/// assert!(report.is_ok());
+/// # Ok(()) }
+/// ```
+pub async fn check(url: &str) -> Result<CheckReport, ConnectError> {
+    Ok(match Settings::parse(url)? {
+        Settings::Memory(_) => memory_report(),
+        #[cfg(feature = "ipc")]
+        Settings::Ipc(config) => store_ipc::check(&config).await,
+        #[cfg(feature = "mongo")]
+        Settings::Mongo(config) => store_mongo::check(&config).await,
+        #[cfg(feature = "redis")]
+        Settings::Redis(config) => store_redis::check(&config).await,
+        #[cfg(feature = "sql")]
+        Settings::Sql(config) => store_sql::check(&config).await,
+    })
+}
+
+fn memory_report() -> CheckReport {
+    let mut report = CheckReport::new("memory", "this process");
+    report.push(Check::warning(
+        "durability",
+        "the sessions end with the process, and no other process can use them",
+        "for sessions that survive a restart use a URL of redis:, mongodb:, postgres:, mysql: or sqlite:",
+    ));
+    report
+}
+
 /// Checks the URL of a store and its settings without connecting.
 ///
 /// # Errors
 /// The errors of [`connect`] that concern the URL itself.
-pub fn check(url: &str) -> Result<(), ConnectError> {
+pub fn check_url(url: &str) -> Result<(), ConnectError> {
     Settings::parse(url).map(drop)
 }
 
@@ -144,13 +193,20 @@ mod tests {
             "memory:?max_sessions=redis://app:hunter2@host",
             "memory:?max_bytes=1&a=b&app:hunter2@host=1",
         ] {
-            let error = check(url).unwrap_err();
+            let error = check_url(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
-        let error = check("memory:?max_session=1").unwrap_err().to_string();
+        let error = check_url("memory:?max_session=1").unwrap_err().to_string();
         assert!(error.contains("\"max_session\""), "{error}");
-        let error = check("memory:?max_sessions=8gb").unwrap_err().to_string();
+        let error = check_url("memory:?max_sessions=8gb").unwrap_err().to_string();
         assert!(error.contains("\"8gb\""), "{error}");
+    }
+
+    #[tokio::test]
+    async fn check_of_memory_says_that_sessions_end_with_the_process() {
+        let report = check("memory:").await.unwrap();
+        assert!(report.is_ok() && report.to_string().contains("end with the process"), "{report}");
+        assert!(matches!(check("memory:8gb").await, Err(ConnectError::MemoryAddress)));
     }
 
     #[tokio::test]
@@ -166,11 +222,11 @@ mod tests {
         assert!(matches!(connect("no-colon").await, Err(ConnectError::Scheme { .. })));
         assert!(matches!(connect("memory:8gb").await, Err(ConnectError::MemoryAddress)));
         #[cfg(feature = "mongo")]
-        assert!(matches!(check("mongodb://a/?w=0"), Err(ConnectError::MongoSettings(_))));
+        assert!(matches!(check_url("mongodb://a/?w=0"), Err(ConnectError::MongoSettings(_))));
         #[cfg(feature = "redis")]
-        assert!(matches!(check("redis://a,b"), Err(ConnectError::RedisSettings(_))));
+        assert!(matches!(check_url("redis://a,b"), Err(ConnectError::RedisSettings(_))));
         #[cfg(feature = "sql")]
-        assert!(matches!(check("sqlite::memory:"), Err(ConnectError::SqlSettings(_))));
+        assert!(matches!(check_url("sqlite::memory:"), Err(ConnectError::SqlSettings(_))));
     }
 
     /// Creates `before` sessions and returns the limit that rejects the next one.
@@ -205,7 +261,7 @@ mod tests {
         assert!(exceeded_limit("memory:?max_bytes=1", 0).await.contains("max_bytes = 1"));
         let both = exceeded_limit("memory:?max_bytes=1000000&max_sessions=1", 1).await;
         assert!(both.contains("max_sessions = 1"));
-        assert!(check("memory:").is_ok() && check("memory:?").is_ok());
+        assert!(check_url("memory:").is_ok() && check_url("memory:?").is_ok());
     }
 
     #[test]
@@ -237,7 +293,7 @@ mod tests {
                  memory:?max_sessions=100000&max_bytes=268435456",
             ),
         ] {
-            assert_eq!(check(url).unwrap_err().to_string(), expected);
+            assert_eq!(check_url(url).unwrap_err().to_string(), expected);
         }
     }
 }

@@ -6,5 +6,5 @@ mod connect;
 mod error;
 
 pub use backend::{Backend, backend, backends};
-pub use connect::{check, connect};
+pub use connect::{check, check_url, connect};
 pub use error::ConnectError;

@@ -7,6 +7,7 @@ compile_error!(
      between processes"
 );
 
+mod check;
 mod client;
 mod config;
 mod error;
@@ -20,6 +21,7 @@ mod store;
 mod trusted_owner;
 mod wire;
 
+pub use check::check;
 pub use config::Config;
 pub use error::{ConfigError, OwnerError};
 pub use handover::{HandoverError, HandoverReport, TakeoverError};

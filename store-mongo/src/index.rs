@@ -84,6 +84,15 @@ pub(crate) async fn create_missing(sessions: &SessionCollection) -> Result<(), C
     }
 }
 
+/// The names of the indexes that the collection lacks.
+pub(crate) async fn missing_names(
+    sessions: &SessionCollection,
+) -> Result<Vec<String>, ClientError> {
+    let existing = sessions.list_index_names().await?;
+    let names = models().iter().map(|model| name_of(model).to_owned()).collect::<Vec<_>>();
+    Ok(names.into_iter().filter(|name| !existing.contains(name)).collect())
+}
+
 fn models() -> Vec<IndexModel> {
     let model = |name: &str, keys: Document, mut options: IndexOptions| {
         options.name = Some(name.to_owned());

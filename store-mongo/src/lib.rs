@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod certificate;
+mod check;
 mod codec;
 mod codes;
 mod commit;
@@ -19,6 +20,7 @@ mod store;
 mod tls;
 mod url;
 
+pub use check::check;
 pub use config::Config;
 pub use error::{ConfigError, ConnectError};
 /// The MongoDB driver, whose types [`MongoStore::with_client`] and [`Config::write_concern`] take.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod check;
 mod codec;
 mod codes;
 mod commit;
@@ -17,6 +18,7 @@ mod scan;
 mod store;
 mod url;
 
+pub use check::check;
 pub use config::{Config, Wait};
 pub use error::{ConfigError, ConnectError};
 pub use store::RedisStore;

@@ -3,6 +3,7 @@
 // The crate is empty without a database feature.
 #![cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
+mod check;
 mod codec;
 mod codes;
 mod commit;
@@ -21,6 +22,7 @@ mod store;
 mod tls;
 mod url;
 
+pub use check::check;
 pub use config::Config;
 pub use connect::ApplicationPool;
 pub use dialect::Dialect;

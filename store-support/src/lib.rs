@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod check;
 pub mod clock;
 pub mod commit;
 pub mod password_file;

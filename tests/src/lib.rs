@@ -95,6 +95,7 @@ pub mod names;
 mod panicking;
 pub mod process;
 pub mod prometheus;
+pub mod report;
 mod server_content;
 pub mod service;
 pub mod session;

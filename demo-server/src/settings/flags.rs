@@ -58,9 +58,23 @@ pub(super) fn command() -> Command {
         .subcommand(
             Command::new("owner")
                 .about("Own the sessions of servers that use the same --store-url ipc:/path")
-                .arg(print),
+                .arg(print.clone()),
         )
+        .subcommand(check().arg(print))
         .subcommand(ctl())
+}
+
+/// The subcommand `check`. It reads all settings of the server.
+fn check() -> Command {
+    let format = Arg::new("format")
+        .long("format")
+        .value_name("FORMAT")
+        .value_parser(["text", "json"])
+        .default_value("text")
+        .help("Format of the report");
+    Command::new("check")
+        .about("Connect to the store once, and report what it needs; ends with 1 if a check failed")
+        .arg(format)
 }
 
 /// The subcommand `ctl`. Its help shows only the settings that it reads.

@@ -16,6 +16,8 @@ pub(crate) enum Invocation {
     Owner(Settings),
     /// Print this text.
     PrintConfig(String),
+    /// Check the store, and print the report in this format.
+    Check(Settings, OutputFormat),
     /// Send a command to a running server.
     Ctl(CtlArgs),
 }
@@ -29,7 +31,7 @@ pub(crate) struct CtlArgs {
     pub(crate) format: OutputFormat,
 }
 
-/// The format of the printed reply.
+/// The format of the printed reply or report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OutputFormat {
     Text,
@@ -70,6 +72,11 @@ impl Invocation {
         if print || command_matches.get_flag("print-config") {
             settings.insert_resolved(&mut raw);
             return Ok(Self::PrintConfig(raw::render(&raw)));
+        }
+        if let Some(("check", check)) = matches.subcommand() {
+            let is_json = check.get_one::<String>("format").is_some_and(|format| format == "json");
+            let format = if is_json { OutputFormat::Json } else { OutputFormat::Text };
+            return Ok(Self::Check(settings, format));
         }
         Ok(match role {
             ProcessRole::Owner => Self::Owner(settings),

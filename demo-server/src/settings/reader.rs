@@ -144,7 +144,7 @@ impl<'r> SettingReader<'r> {
         let with_deadline =
             || Ok(url::add_setting(url, "deadline_ms", self.duration("deadline")?.as_millis()));
         let checked = if name == "memory" { Ok(url.to_owned()) } else { with_deadline() };
-        store_any::check(&checked?).map_err(invalid_url)?;
+        store_any::check_url(&checked?).map_err(invalid_url)?;
         Ok(Store::Url(url.to_owned()))
     }
 

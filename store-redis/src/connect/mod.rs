@@ -6,7 +6,7 @@ mod client;
 pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod connections;
-mod connector;
+pub(crate) mod connector;
 pub(crate) mod decode;
 mod login;
 mod reconnecting;

@@ -87,6 +87,7 @@ macro_rules! on_own_setups {
     };
 }
 
+mod check;
 mod cluster;
 mod commands;
 mod concurrency;

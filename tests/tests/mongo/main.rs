@@ -6,6 +6,7 @@
 #[path = "../external/mod.rs"]
 mod external;
 
+mod check;
 mod conformance;
 mod connections;
 mod corrupt;

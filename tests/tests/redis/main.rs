@@ -9,6 +9,7 @@
 #[path = "../external/mod.rs"]
 mod external;
 
+mod check;
 mod conformance;
 mod connections;
 mod corrupt;

@@ -33,6 +33,7 @@ macro_rules! on_all_databases {
 
 mod bounds;
 mod certificates;
+mod check;
 mod conformance;
 mod connection_urls;
 mod connections;

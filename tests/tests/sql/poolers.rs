@@ -56,7 +56,7 @@ async fn d01_memory_of_postgres_is_constant_without_a_cache() {
 }
 
 /// A `pgbouncer` in transaction mode in front of a server. A drop ends it.
-struct PgBouncer {
+pub(crate) struct PgBouncer {
     process: Child,
     port: u16,
     _folder: TempDir,
@@ -67,7 +67,7 @@ impl PgBouncer {
     ///
     /// # Panics
     /// If the program is missing.
-    async fn start(server: u16) -> Option<Self> {
+    pub(crate) async fn start(server: u16) -> Option<Self> {
         if std::env::var_os("TEST_POOLER").is_some_and(|value| value == "none") {
             eprintln!("SKIPPED, TEST_POOLER=none leaves the tests with a pooler out");
             return None;
@@ -104,7 +104,7 @@ impl PgBouncer {
         Some(bouncer)
     }
 
-    fn url(&self, postgres: &Postgres, settings: &str) -> String {
+    pub(crate) fn url(&self, postgres: &Postgres, settings: &str) -> String {
         let database = postgres.database();
         let url = format!("postgres://app:{PASSWORD}@127.0.0.1:{}/{database}", self.port);
         with(&url, &format!("{settings}&{PATIENT}"))

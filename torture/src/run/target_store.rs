@@ -87,7 +87,7 @@ impl TargetStore {
                     .into());
             }
             url => {
-                store_any::check(url)
+                store_any::check_url(url)
                     .map_err(|error| format!("{error}; or use one of {}", STORES.join(", ")))?;
                 Some(Self::External(url.to_owned()))
             }
