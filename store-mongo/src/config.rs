@@ -29,8 +29,8 @@ use crate::{
 /// The number of connections to a server that the driver opens by default.
 const DEFAULT_POOL_SIZE: u32 = 10;
 
-/// How long the driver may take to connect if DNS is slow. A resolver whose first name server is dead
-/// takes 5 s.
+/// How long the driver may take to connect if DNS is slow. A resolver whose first name server is
+/// dead takes 5 s.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often the driver checks each server.
@@ -183,12 +183,12 @@ impl Config {
         self.driver.direct_connection == Some(true)
     }
 
-    /// How long the driver may take to connect after a DNS lookup that took this long. `None` if the
-    /// URL sets the time.
+    /// How long the driver may take to connect if a DNS lookup takes this long. `None` if the URL
+    /// sets the time.
     ///
     /// The driver connects in its own tasks, and its time includes the lookup. The time is short if
-    /// lookups are fast, because the driver also waits so long before it gives up a connection to an
-    /// unresponsive server.
+    /// lookups are fast, because the driver also waits so long before it gives up a connection to
+    /// an unresponsive server.
     pub(crate) fn connect_timeout(&self, lookup: Duration) -> Option<Duration> {
         let longest = MAX_CONNECT_TIMEOUT.max(self.deadline);
         let timeout = self.deadline.saturating_add(lookup * 2).min(longest);

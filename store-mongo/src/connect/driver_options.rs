@@ -106,8 +106,8 @@ impl DriverOptions {
         outcome
     }
 
-    /// Measures the lookups again after the driver found no server. If they have become so slow that
-    /// the driver cannot connect, later calls use a client with more time to connect.
+    /// Measures the lookups again after the driver found no server. If they have become so slow
+    /// that the driver cannot connect, later calls use a client with more time to connect.
     pub(crate) fn measure_lookups(&self) {
         let Some(options) = self.resolved.get() else { return };
         if self.is_measuring.swap(true, SeqCst) {
