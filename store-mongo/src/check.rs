@@ -123,39 +123,36 @@ impl<'c> Server<'c> {
         // The first question also makes the connection, so it does not measure the clock.
         let hello = within(config.deadline, hello(&client, config)).await;
         let user = options.credential.as_ref().and_then(|login| login.username.as_deref());
-        let error = match hello {
-            Ok(_) => {
-                let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let took = Duration::from_millis(took);
-                report.push(Check::ok(names::CONNECTION, format!("connected in {took:?}")));
-                report.push(Check::ok(
-                    names::LOGIN,
-                    match user {
-                        Some(user) => format!("accepted, as user {user}"),
-                        None => "the URL has no login".to_owned(),
-                    },
-                ));
-                let (asked_at, begun) = (SystemTime::now(), Instant::now());
-                match within(config.deadline, self::hello(&client, config)).await {
-                    Ok(hello) => {
-                        let (kind, round_trip) = (kind(&hello), begun.elapsed());
-                        return Some(Self {
-                            config,
-                            client,
-                            options,
-                            hello,
-                            kind,
-                            asked_at,
-                            round_trip,
-                        });
-                    }
-                    Err(error) => {
-                        report.push_not_checked(&OTHERS, &error.to_string());
-                        return None;
-                    }
+        let Err(error) = hello else {
+            let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let took = Duration::from_millis(took);
+            report.push(Check::ok(names::CONNECTION, format!("connected in {took:?}")));
+            report.push(Check::ok(
+                names::LOGIN,
+                match user {
+                    Some(user) => format!("accepted, as user {user}"),
+                    None => "the URL has no login".to_owned(),
+                },
+            ));
+            let (asked_at, begun) = (SystemTime::now(), Instant::now());
+            match within(config.deadline, self::hello(&client, config)).await {
+                Ok(hello) => {
+                    let (kind, round_trip) = (kind(&hello), begun.elapsed());
+                    return Some(Self {
+                        config,
+                        client,
+                        options,
+                        hello,
+                        kind,
+                        asked_at,
+                        round_trip,
+                    });
+                }
+                Err(error) => {
+                    report.push_not_checked(&OTHERS, &error.to_string());
+                    return None;
                 }
             }
-            Err(error) => error,
         };
         if let ClientError::Login = error {
             let (user, source) = (user.unwrap_or("<user>"), source(&options));

@@ -63,13 +63,9 @@ impl Names {
     /// # Panics
     /// If it ends instead.
     pub async fn demo(&self, store: &str, url: &str) -> Demo {
-        let mounts: String = ["hosts", "resolv.conf", "nsswitch.conf"]
-            .iter()
-            .map(|file| {
-                format!("mount --bind '{}/{file}' /etc/{file} && ", self.0.path().display())
-            })
-            .collect();
-        let script = format!("{mounts}exec \"$0\" \"$@\"");
+        let mounts = ["hosts", "resolv.conf", "nsswitch.conf"]
+            .map(|file| format!("mount --bind '{}/{file}' /etc/{file}", self.0.path().display()));
+        let script = format!("{} && exec \"$0\" \"$@\"", mounts.join(" && "));
         let program = demo_server().display().to_string();
         let demo: &[&str] =
             &["--listen", "127.0.0.1:0", "--workers", "2", "--store", store, "--store-url", url];

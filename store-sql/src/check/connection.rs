@@ -79,21 +79,19 @@ impl Server<'_> {
                  or another program listens at this port"
                     .to_owned()
             }
-            ClientError::Certificate(_) => format!(
-                "write {}=/path/ca.pem with the authority of the server's certificate into the \
-                 URL, and as the host the name in the certificate",
+            // The error itself has the remedy.
+            ClientError::Tls(_) | ClientError::TlsSettings(_) => format!(
+                "correct the settings of TLS in the URL; {}=/path/ca.pem names an authority",
                 self.authority
             ),
             ClientError::NoDatabase(_) => {
                 "CREATE DATABASE <name> as an administrator, or correct the URL".to_owned()
             }
-            ClientError::Busy(_) => {
+            ClientError::Busy(_) | ClientError::TooManyConnections(_) => {
                 "raise max_connections, or lower connections in the URL".to_owned()
             }
             #[cfg(feature = "mysql")]
             ClientError::Blocked(_) => "FLUSH HOSTS as an administrator".to_owned(),
-            #[cfg(feature = "mysql")]
-            ClientError::TlsDemanded(_) => "write ssl-mode=VERIFY_IDENTITY into the URL".to_owned(),
             ClientError::Pooler(_) => {
                 "write statement-cache-capacity=0 into the URL, or max_prepared_statements = 200 \
                  into pgbouncer.ini"

@@ -77,7 +77,7 @@ pub(super) async fn check(
             report.push(writes_twice(doublewrite));
             let raise = "SET GLOBAL max_connections = <more>, and the line in my.cnf";
             report.push(match status(&questions, "Threads_connected").await {
-                Ok(used) => connections(config, most, &used, raise),
+                Ok(open) => connections(config, most, &open, raise),
                 Err(error) => Check::not_checked(CONNECTIONS, error.to_string()),
             });
         }

@@ -86,7 +86,7 @@ pub(super) async fn check(config: &Config, options: &PgConnectOptions, report: &
             report.push(full_pages(pages));
             let raise = "ALTER SYSTEM SET max_connections = <more>, and restart the server";
             report.push(match questions.values(CONNECTIONS_QUESTION).await {
-                Ok([most, used]) => connections(config, &most, &used, raise),
+                Ok([most, open]) => connections(config, &most, &open, raise),
                 Err(error) => Check::not_checked(CONNECTIONS, error.to_string()),
             });
         }

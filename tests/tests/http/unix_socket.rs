@@ -252,15 +252,15 @@ async fn d03_unusable_paths_and_settings_end_the_start() {
     fs::write(&file, "my notes").expect("a file");
     let at = |path: &Path| format!("unix:{}", path.display());
     let long = folder.path().join("a".repeat(120));
-    let fine = at(&folder.path().join("app.sock"));
+    let usable = at(&folder.path().join("app.sock"));
     let development = ["--cookie", "development"];
     for (listen, flags, words) in [
         (at(&file), &development[..], "not a socket"),
         (at(&long), &development, "must be shorter"),
         (at(&folder.path().join("none/app.sock")), &development, "No such file"),
         ("unix:app.sock".to_owned(), &development, "absolute path"),
-        (fine.clone(), &["--cookie", "development", "--listen-mode", "999"], "octal"),
-        (fine, &[], "--trusted-proxy"),
+        (usable.clone(), &["--cookie", "development", "--listen-mode", "999"], "octal"),
+        (usable, &[], "--trusted-proxy"),
         ("127.0.0.1:0".to_owned(), &["--trusted-proxy", "unix"], "--listen unix:PATH"),
         ("127.0.0.1:0".to_owned(), &["--listen-mode", "600"], "--listen unix:PATH"),
     ] {

@@ -172,18 +172,18 @@ impl Certificates {
         let output = openssl.output().expect("openssl is installed");
         assert!(output.status.success(), "{arguments}: {output:?}");
         for file in fs::read_dir(self.folder.path()).expect("a folder") {
-            self.open_to_servers(&file.expect("a file").path());
+            Self::open_to_servers(&file.expect("a file").path());
         }
     }
 
     fn write(&self, file: &str, content: &str) {
         let path = self.folder.path().join(file);
         fs::write(&path, content).expect("a file");
-        self.open_to_servers(&path);
+        Self::open_to_servers(&path);
     }
 
     /// A server in a container has another user.
-    fn open_to_servers(&self, path: &Path) {
+    fn open_to_servers(path: &Path) {
         fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("a file");
     }
 
