@@ -348,12 +348,11 @@ impl ClientError {
         matches!(self, Self::Lost(_) | Self::ReadOnly(_) | Self::Pooler(_))
     }
 
-    /// The error of a store that has worked before: a login or a certificate that was accepted once
-    /// has changed, and can be right again.
+    /// The error of a store that has worked before: a login that was accepted once has changed, and
+    /// can be right again.
     pub(crate) fn after_success(self) -> Self {
         match self {
             Self::Login(code) => Self::LoginChanged(code),
-            Self::Tls(failure) => Self::Unreachable(failure.to_string()),
             other => other,
         }
     }

@@ -1,5 +1,6 @@
 //! Servers whose settings differ from the defaults.
 
+use session_core::SessionStore;
 use sqlx::{Executor, mysql::MySqlPoolOptions};
 use store_sql::{Config, SqlStore};
 use tests::{
@@ -31,7 +32,7 @@ async fn changes_are_committed_although_autocommit_is_off() {
     let pool = MySqlPoolOptions::new().connect(&mariadb.url()).await.expect("a connection");
     let config = Config::new(&url).expect("a URL");
     let over_pool = SqlStore::with_pool(pool, &config).expect("a store");
-    let error = session_core::SessionStore::load(&over_pool, &session.key).await;
+    let error = over_pool.load(&session.key).await;
     let shown = with_sources(&error.expect_err("the pool does not commit"));
     assert!(shown.contains("autocommit=1"), "{shown}");
     let committing = MySqlPoolOptions::new().after_connect(|connection, _| {
