@@ -53,7 +53,7 @@ async fn load(sql: &AnySql, demo: &Demo) -> i64 {
     });
     let failed: Vec<_> = join_all(clients).await.into_iter().flatten().collect();
     let (took, most) = (began.elapsed(), connections(sql).await);
-    println!("d04: {REQUESTS} requests, {} failed, {took:?}, {most} connections", failed.len());
+    eprintln!("d04: {REQUESTS} requests, {} failed, {took:?}, {most} connections", failed.len());
     assert!(failed.is_empty(), "{} failed: {:?}", failed.len(), failed.first());
     most
 }

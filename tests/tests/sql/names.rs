@@ -49,7 +49,7 @@ async fn works_with_a_dead_address(store_url: &str, port: u16) {
     let began = Instant::now();
     let demo = names.demo("sql", store_url).await;
     let mut unavailable = signs_in(&demo).await;
-    println!("d07: {unavailable} times 503, the site works after {:?}", began.elapsed());
+    eprintln!("d07: {unavailable} times 503, the site works after {:?}", began.elapsed());
     for _ in 0..40 {
         unavailable += signs_in(&demo).await;
     }
@@ -97,7 +97,7 @@ async fn d07_name_server_that_needs_5_s_delays_only_the_start() {
     let demo = names.demo("sql", &by_name(&postgres.url(), "table=sessions")).await;
     let unavailable = signs_in(&demo).await;
     let took = began.elapsed();
-    println!("d07: {unavailable} times 503, the site works after {took:?}");
+    eprintln!("d07: {unavailable} times 503, the site works after {took:?}");
     assert!(took > DELAY, "the name has an address only after {DELAY:?}");
     assert!(took < DELAY * 2 + IN_TIME, "the site works soon after the answer: {took:?}");
 }

@@ -100,7 +100,7 @@ async fn d11_unusable_password_file_ends_the_start() {
     let folder = password_file("");
     let refusal = async |url: &str| {
         let opened = SqlStore::connect(&Config::new(url).expect("a URL")).await;
-        with_sources(&opened.err().expect("the start is refused"))
+        with_sources(&opened.expect_err("the start is refused"))
     };
     let empty = refusal(&with_file(&postgres.url(), folder.path())).await;
     assert!(empty.contains("password_file") && empty.contains("empty"), "{empty}");

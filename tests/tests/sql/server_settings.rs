@@ -88,7 +88,7 @@ async fn missing_schema_is_named_at_the_start() {
     let Some(postgres) = Postgres::start().await else { return };
     let url = with(&postgres.url(), "options=-c%20search_path%3Dnowhere");
     let refused = SqlStore::connect(&Config::new(&url).expect("a URL")).await;
-    let shown = with_sources(&refused.err().expect("the start is refused"));
+    let shown = with_sources(&refused.expect_err("the start is refused"));
     assert!(shown.contains("search_path"), "{shown}");
 }
 
