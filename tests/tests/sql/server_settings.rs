@@ -1,6 +1,6 @@
 //! Servers whose settings differ from the defaults.
 
-use session_core::SessionStore;
+use session_core::{Claim, Deleted, SessionStore};
 use sqlx::{Executor, mysql::MySqlPoolOptions};
 use store_sql::{Config, SqlStore};
 use tests::{
@@ -28,6 +28,7 @@ async fn changes_are_committed_although_autocommit_is_off() {
     // Another connection sees only what was committed.
     let other = connect(&url).await;
     assert_eq!(loaded(&other, &session.key).await.data.len(), 1);
+    assert_eq!(store.delete(&session.key, Claim::Any).await.expect("an answer"), Deleted::Ended);
     // A pool of the application decides itself, so the store refuses it.
     let pool = MySqlPoolOptions::new().connect(&mariadb.url()).await.expect("a connection");
     let config = Config::new(&url).expect("a URL");
