@@ -1,12 +1,15 @@
 //! What the checks of all databases ask for.
 
-use std::time::{Duration, Instant, SystemTime};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use std::time::SystemTime;
+use std::time::{Duration, Instant};
 
-use session_core::{
-    StoreError,
-    report::{Check, CheckReport},
-};
-use store_support::check::{self, ClockSample, FailedOperation, Operation, names, push_operations};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use session_core::report::Check;
+use session_core::{StoreError, report::CheckReport};
+use store_support::check::{self, FailedOperation, Operation, push_operations};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use store_support::check::{ClockSample, names};
 use tokio::time::timeout;
 
 use crate::{

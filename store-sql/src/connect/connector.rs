@@ -4,7 +4,7 @@ use std::{future::pending, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use sqlx::{ConnectOptions, Connection, Database};
 use store_support::password_file;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::error::ClientError;
 
@@ -24,6 +24,7 @@ pub(crate) trait ConnectOver: Database {
     fn with_password(options: Options<Self>, password: &str) -> Options<Self>;
 
     /// The host and port of a TCP connection. `None` for a socket or a file.
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     fn host(options: &Options<Self>) -> Option<(String, u16)>;
 
     /// Sets what a new connection needs before its first call.
@@ -88,6 +89,7 @@ impl ConnectOver for sqlx::Sqlite {
         options
     }
 
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     fn host(_: &Options<Self>) -> Option<(String, u16)> {
         None
     }
@@ -153,7 +155,7 @@ async fn over_other_address<D: ConnectOver>(
     let mut attempts = tokio::task::JoinSet::new();
     for (at, address) in (0..).zip(addresses.skip(1)) {
         attempts.spawn(async move {
-            sleep(NEXT_ADDRESS_AFTER * at).await;
+            tokio::time::sleep(NEXT_ADDRESS_AFTER * at).await;
             tokio::net::TcpStream::connect(address).await
         });
     }
