@@ -36,11 +36,12 @@ impl<'c> Questions<'c> {
         Self { config, client: Client::new(Database::own(config), config) }
     }
 
-    /// The rows of a statement without parameters.
+    /// The rows of a statement without parameters. A statement that conflicts with another
+    /// transaction is repeated, because SQLite locks its file also while a connection is closed.
     pub(super) async fn rows(&self, text: &str) -> Result<Vec<Row>, ClientError> {
         let statement = Statement { text: text.into(), args: Vec::new() };
         let deadline = self.config.deadline;
-        match timeout(deadline, self.client.database.rows(&statement)).await {
+        match timeout(deadline, self.client.rows(&statement)).await {
             Ok(rows) => rows,
             Err(_) => Err(ClientError::Unreachable(format!("no answer within {deadline:?}"))),
         }

@@ -8,7 +8,7 @@ use store_support::check::{names, same_clock};
 use tokio::time::timeout;
 
 use super::questions::{MissingRight, Questions, since};
-use crate::config::Config;
+use crate::{config::Config, error::ClientError};
 
 const FOLDER: &str = "folder";
 const DISK: &str = "disk";
@@ -41,11 +41,9 @@ pub(super) async fn check(config: &Config, path: &Path, report: &mut CheckReport
     };
     let begun = Instant::now();
     let opened = match timeout(config.deadline, questions.client.database.open_file()).await {
-        Ok(Ok(())) => {
-            questions.values("SELECT sqlite_version()").await.map_err(|error| error.to_string())
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("the file cannot be opened within {:?}", config.deadline)),
+        Ok(Ok(())) => questions.values("SELECT sqlite_version()").await,
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(ClientError::Busy(format!("no answer within {:?}", config.deadline))),
     };
     match &opened {
         Ok([version]) => {
@@ -53,8 +51,12 @@ pub(super) async fn check(config: &Config, path: &Path, report: &mut CheckReport
             report.push(Check::ok(names::VERSION, format!("SQLite {version}")));
             questions.push_operations(report, |missing| grant(missing, path, folder)).await;
         }
-        Err(reason) => {
-            report.push(Check::failed(names::CONNECTION, reason, own(folder)));
+        Err(error) => {
+            report.push(Check::failed(
+                names::CONNECTION,
+                error.to_string(),
+                not_open(error, path, folder),
+            ));
             let rest = [names::VERSION, names::OPERATIONS];
             report.push_not_checked(&rest, "the file is not open");
         }
@@ -83,6 +85,19 @@ pub(super) async fn check(config: &Config, path: &Path, report: &mut CheckReport
 fn own(folder: &Path) -> String {
     let folder = folder.display();
     format!("as root: install -d -m 700 -o <user of the server> {folder}")
+}
+
+/// What to do about a file that cannot be opened.
+fn not_open(error: &ClientError, path: &Path, folder: &Path) -> String {
+    match error {
+        ClientError::File(_) => own(folder),
+        ClientError::Refused(_) => {
+            format!("write another path into the URL, or move {} away", path.display())
+        }
+        _ => {
+            format!("stop the program that locks the file; `fuser -v {}` shows it", path.display())
+        }
+    }
 }
 
 fn grant(_: MissingRight, path: &Path, folder: &Path) -> String {

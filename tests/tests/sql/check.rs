@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use session_core::report::{CheckReport, Outcome};
+use sqlx::{
+    ConnectOptions, Connection,
+    sqlite::{SqliteConnectOptions, SqliteLockingMode},
+};
 use store_sql::{Config, check};
 use tests::{
     report::{assert_all_ok, assert_line, line},
@@ -155,6 +159,24 @@ async fn check_of_sqlite_looks_at_the_file_and_its_folder() {
     assert_line(&report, "connection", Outcome::Failed, &["cannot be opened", remedy]);
     assert_line(&report, "folder", Outcome::Failed, &["No such file", remedy]);
     assert_line(&report, "operations", Outcome::NotChecked, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_of_sqlite_waits_for_a_locked_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut locked =
+        options.locking_mode(SqliteLockingMode::Exclusive).connect().await.expect("a file");
+    let create = "PRAGMA journal_mode = WAL; CREATE TABLE others (n int)";
+    sqlx::raw_sql(create).execute(&mut locked).await.expect("a table");
+    let url = format!("sqlite:{}?deadline_ms=300", path.display());
+    let report = checked(&url).await;
+    let words = ["no answer within 300ms", "fuser -v"];
+    assert_line(&report, "connection", Outcome::Failed, &words);
+    let unlock = async { locked.close().await.expect("the file is closed") };
+    let report = tokio::join!(checked(&url), unlock).0;
+    assert_all_ok(&report, &[]);
 }
 
 on_database!(
