@@ -176,9 +176,10 @@ async fn unreachable(config: &Config, error: &ClientError, found: String) -> Che
         ClientError::TooOld { .. } => "install Redis 6.2 or later, or Valkey",
         ClientError::WrongMode { .. } => "write the scheme that the message names into the URL",
         ClientError::NoPermission(_) => "ACL SETUSER <user> +hello",
-        ClientError::Connect { why, .. } if why.contains("certificate") => {
-            "write tls_ca=/path/ca.pem with the authority of the server's certificate into the \
-             URL, and as the host the name in the certificate"
+        // The text of these errors has the remedy after what was found.
+        ClientError::Tls(_) | ClientError::Protected => {
+            let (found, remedy) = found.split_once("; ").unwrap_or((&found, "correct the URL"));
+            return Check::failed(names::CONNECTION, found, remedy);
         }
         _ => {
             let endpoints = endpoints(config);
@@ -581,6 +582,7 @@ fn min_replicas(_: &Config, node: &Node) -> Check {
 #[cfg(test)]
 mod tests {
     use session_core::report::Outcome;
+    use store_support::tls_failure::TlsFailure;
 
     use super::*;
 
@@ -644,6 +646,15 @@ mod tests {
             let found = [replicas(config, &node).outcome, min_replicas(config, &node).outcome];
             assert_eq!(found, expected, "{config:?} {role} {connected} {least}");
         }
+    }
+
+    #[tokio::test]
+    async fn remedy_of_tls_follows_what_was_found() {
+        let error = ClientError::Tls(TlsFailure::NotSpoken { without_tls: "redis://" });
+        let check = unreachable(&config("rediss://localhost"), &error, error.to_string()).await;
+        let found = "the server does not speak TLS at this port";
+        assert_eq!((check.found.as_str(), check.outcome), (found, Outcome::Failed));
+        assert!(check.remedy.is_some_and(|remedy| remedy.ends_with("or write redis://")));
     }
 
     #[test]
