@@ -73,11 +73,13 @@ pub(crate) const COMMANDS: &[Row] = &[
     (8000, "rate limit", Class::Busy),
     (8000, "not supported", Class::Unsupported),
     (8000, "", Class::Rejected),
-    (64, "", Class::Unacknowledged),   // WriteConcernFailed
-    (39, "", Class::Full),             // FileStreamFailed
-    (14031, "", Class::Full),          // OutOfDiskSpace
-    (18, "", Class::Login),            // AuthenticationFailed
-    (13, "", Class::MissingPrivilege), // Unauthorized
+    (64, "", Class::Unacknowledged), // WriteConcernFailed
+    (39, "", Class::Full),           // FileStreamFailed
+    (14031, "", Class::Full),        // OutOfDiskSpace
+    (18, "", Class::Login),          // AuthenticationFailed
+    // Unauthorized; the first after the user of a connection was dropped.
+    (13, "requires authentication", Class::Login),
+    (13, "", Class::MissingPrivilege),
     (85, "", Class::ConflictingIndex), // IndexOptionsConflict
     (86, "", Class::ConflictingIndex), // IndexKeySpecsConflict
     (11000, "", Class::DuplicateKey),  // DuplicateKey

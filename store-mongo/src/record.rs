@@ -124,9 +124,8 @@ impl Inner {
         key: &StoreKey,
         freshness: Freshness,
     ) -> Result<Option<TimedDocument>, ClientError> {
-        let sessions = self.sessions().await?;
         loop {
-            let attempt = self.start_read().await?;
+            let (attempt, sessions) = self.start_read_of_sessions().await?;
             let concern = match freshness {
                 Freshness::Configured | Freshness::WithServerTime => attempt.concern(),
                 Freshness::Linearizable => Some(ReadConcern::linearizable()),

@@ -153,7 +153,6 @@ impl Inner {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<(Vec<RawDocumentBuf>, Option<Cursor>), ClientError> {
-        let sessions = self.sessions().await?;
         let limit = limit.clamp(1, MAX_PAGE);
         let count = u32::try_from(limit).unwrap_or(u32::MAX);
         // A comparison with bytes matches only an `_id` of bytes. Other documents are not sessions.
@@ -161,7 +160,7 @@ impl Inner {
             .map_or(Some(Binary { subtype: BinarySubtype::Generic, bytes: Vec::new() }), position);
         filter.insert(ID, doc! { "$gt": start.ok_or(ClientError::InvalidCursor)? });
         let documents: Vec<RawDocumentBuf> = loop {
-            let attempt = self.start_read().await?;
+            let (attempt, sessions) = self.start_read_of_sessions().await?;
             let mut find = sessions
                 .find(filter.clone())
                 .sort(doc! { ID: 1 })

@@ -129,7 +129,7 @@ impl SessionStore for MongoStore {
     async fn create(&self, key: &StoreKey, new: NewRecord) -> Result<Created, StoreError> {
         let inner = &self.0;
         new.check(key, &inner.config.limits)?;
-        inner.call(|| inner.create(key, &new)).await
+        inner.call_once(|| inner.create(key, &new)).await
     }
 
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, StoreError> {
@@ -147,7 +147,7 @@ impl SessionStore for MongoStore {
         if !key.is_storable() {
             return Ok(Outcome::Gone);
         }
-        match inner.call(|| inner.commit(key, &commit)).await? {
+        match inner.call_once(|| inner.commit(key, &commit)).await? {
             CommitAttempt::Final(outcome) => Ok(outcome),
             CommitAttempt::Rejected(rejection) => Err(rejection.into()),
             CommitAttempt::Corrupt(error) => Err(corrupt(key, error)),
@@ -163,7 +163,7 @@ impl SessionStore for MongoStore {
             return Ok(Deleted::Missing);
         }
         let inner = &self.0;
-        inner.call(|| inner.delete(key, claim)).await
+        inner.call_once(|| inner.delete(key, claim)).await
     }
 
     async fn list(

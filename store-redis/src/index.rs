@@ -155,8 +155,10 @@ impl Index<'_> {
         let results = try_join_bounded(deletes).await?;
         if self.connections.waits_for_replicas() {
             // On one server, replicas that have the last change also have all earlier ones. In a
-            // Cluster each node has its own replicas.
-            let waits = if self.connections.are_of_cluster() { keys.len() } else { 1 };
+            // Cluster each node has its own replicas. A delete with an owner changes nothing if the
+            // session has another one, and then it would wait for nothing.
+            let is_each = self.connections.are_of_cluster() || owner.is_some();
+            let waits = if is_each { keys.len() } else { 1 };
             let last = &keys[keys.len().saturating_sub(waits)..];
             let deletes = last.iter().map(|key| delete(key, Durability::Replicas)).collect();
             try_join_bounded(deletes).await?;

@@ -68,8 +68,9 @@ impl Inner {
         self.outcome(tokio::time::timeout(self.config.deadline, call).await)
     }
 
-    /// As [`call`](Self::call), for work that counts what its commands did. It is not repeated with
-    /// another password, because the second attempt would not count what the first one did.
+    /// As [`call`](Self::call), for work that changes something. It is not repeated with another
+    /// password, because the first attempt may have changed it: the driver can repeat a command
+    /// itself, and report only that its second attempt was refused.
     pub(crate) async fn call_once<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         work: impl Fn() -> F,
@@ -151,6 +152,18 @@ impl Inner {
     /// Starts a read.
     pub(crate) async fn start_read(&self) -> Result<ReadAttempt, ClientError> {
         Ok(ReadAttempt::start(self.clients.connection().await?.elections.as_ref()))
+    }
+
+    /// Starts a read over the collection of the same client. Another client may not have heard of
+    /// an election yet.
+    pub(crate) async fn start_read_of_sessions(
+        &self,
+    ) -> Result<(ReadAttempt, SessionCollection), ClientError> {
+        let connection = self.clients.connection().await?;
+        if !self.is_prepared.load(Ordering::Relaxed) {
+            Box::pin(self.prepare(&connection.sessions)).await?;
+        }
+        Ok((ReadAttempt::start(connection.elections.as_ref()), connection.sessions))
     }
 
     /// The collection. The first call checks the server and creates missing indexes.
