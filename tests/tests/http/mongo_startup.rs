@@ -41,7 +41,7 @@ const MISTAKES: &[Mistake] = &[
     ("mongodb://app:hunter2@host/?collection=system.users", &["collection", "system."]),
     ("mongodb://app:hunter2@host/?w=0", &["w=0", "w=majority"]),
     ("mongodb://app:hunter2@host/?readPreference=secondary", &["readPreference", "primary"]),
-    ("mongodb://app:hunter2@host/?authMechanism=hunter2", &["percent-encoded"]),
+    ("mongodb://app:hunter2@host/?authMechanism=hunter2", &["authMechanism", "SCRAM-SHA-256"]),
 ];
 
 /// Passwords with a character that is not percent-encoded, so that the URL is split within the

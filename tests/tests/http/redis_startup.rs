@@ -71,7 +71,7 @@ async fn c45_rejected_login_ends_the_start_without_showing_the_password() {
     assert_refused(
         &run(&url.replace("redis://", "redis-cluster://").replace("/0?", "?")).await,
         1,
-        &["cluster support disabled"],
+        &["is not a node of a Cluster", "redis://"],
     );
 }
 
