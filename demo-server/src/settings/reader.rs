@@ -161,8 +161,10 @@ impl<'r> SettingReader<'r> {
             return self.parse("listen", usable).map(Listen::Tcp);
         };
         let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
-        if !path.is_absolute() {
-            return Err(self.invalid("listen", "use an absolute path, such as unix:/run/demo.sock"));
+        // With one of these characters it may be the URL of a store, which can contain a password.
+        if !path.is_absolute() || text.contains(['?', '@']) {
+            let usable = "use an absolute path without ? and @, such as unix:/run/demo.sock";
+            return Err(self.invalid("listen", usable));
         }
         let is_octal = mode.len() <= 4;
         match u32::from_str_radix(mode, 8).ok().filter(|mode| is_octal && *mode <= 0o777) {
