@@ -1,5 +1,7 @@
 //! The command `check`: connects to the store once and prints what it needs.
 
+use std::io::{self, Write};
+
 use session_core::report::{Check, CheckReport};
 
 use crate::{
@@ -12,10 +14,6 @@ use crate::{
 ///
 /// # Errors
 /// [`AppError::CheckFailed`] if a check failed.
-#[expect(
-    clippy::print_stdout,
-    reason = "the standard output of a command-line program is its interface"
-)]
 pub(crate) fn run(settings: &Settings, format: OutputFormat) -> Result<(), AppError> {
     let report = match settings.store_url() {
         None => sessions_in_primary(),
@@ -27,13 +25,14 @@ pub(crate) fn run(settings: &Settings, format: OutputFormat) -> Result<(), AppEr
             report?
         }
     };
-    match format {
-        OutputFormat::Text => print!("{report}"),
+    let text = match format {
+        OutputFormat::Text => report.to_string(),
         // Serializing texts cannot fail.
-        OutputFormat::Json => {
-            println!("{}", serde_json::to_string(&report).unwrap_or_default());
-        }
-    }
+        OutputFormat::Json => serde_json::to_string(&report).unwrap_or_default() + "\n",
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(AppError::io("cannot write the report to standard output"))?;
     match report.failed() {
         0 => Ok(()),
         failed => Err(AppError::CheckFailed { failed, all: report.checks.len() }),

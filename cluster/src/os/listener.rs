@@ -101,7 +101,15 @@ impl ListenSpec {
         if let Some(of) = found.map(|(of, _)| of.clone())
             && let Some(Listener::Unix(socket)) = inherited.remove(&of)
         {
-            return Ok(socket);
+            // The settings of this primary may be stricter than those of its predecessor.
+            return match socket.set_mode(mode) {
+                Ok(()) => Ok(socket),
+                Err(source) => Err(StartError::Listen {
+                    name: name.to_owned(),
+                    address: ListenAddress::Unix(path.to_owned()).to_string(),
+                    source,
+                }),
+            };
         }
         let bind = || SocketFile::bind(path, mode, self.backlog);
         // The holder of the lock is a primary that runs.

@@ -51,7 +51,7 @@ impl SocketFile {
         socket.listen(backlog)?;
         socket.set_nonblocking(true)?;
         // Last, because it lets others connect. The umask may have removed permissions.
-        fs::set_permissions(&bound.path, Permissions::from_mode(mode))?;
+        bound.set_mode(mode)?;
         Ok(bound)
     }
 
@@ -60,6 +60,21 @@ impl SocketFile {
         // If the file was removed, (0, 0) matches no file, so the drop removes nothing.
         let inode = fs::symlink_metadata(&path).map_or((0, 0), |file| (file.dev(), file.ino()));
         Self { listener, path, inode, lock }
+    }
+
+    /// Sets the permissions of the file. Fails if another file is at the path.
+    pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        if !self.is_at_its_path() {
+            let text = "its file was removed or replaced; stop the server and start it again";
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        fs::set_permissions(&self.path, Permissions::from_mode(mode))
+    }
+
+    fn is_at_its_path(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|file| {
+            (file.dev(), file.ino()) == self.inode && file.file_type().is_socket()
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -82,10 +97,8 @@ impl SocketFile {
 
     /// Removes the file, so that no new client can connect. Clients in the queue stay.
     pub(crate) fn remove_file(&self) -> io::Result<()> {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
         // The lock is held, so no other primary has created a new socket here.
-        if ours { fs::remove_file(&self.path) } else { Ok(()) }
+        if self.is_at_its_path() { fs::remove_file(&self.path) } else { Ok(()) }
     }
 
     /// Leaves socket and lock file to the process that has copies of the descriptors.
