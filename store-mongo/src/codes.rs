@@ -77,9 +77,7 @@ pub(crate) const COMMANDS: &[Row] = &[
     (39, "", Class::Full),           // FileStreamFailed
     (14031, "", Class::Full),        // OutOfDiskSpace
     (18, "", Class::Login),          // AuthenticationFailed
-    // Unauthorized; the first after the user of a connection was dropped.
-    (13, "requires authentication", Class::Login),
-    (13, "", Class::MissingPrivilege),
+    (13, "", Class::MissingPrivilege), // Unauthorized
     (85, "", Class::ConflictingIndex), // IndexOptionsConflict
     (86, "", Class::ConflictingIndex), // IndexKeySpecsConflict
     (11000, "", Class::DuplicateKey),  // DuplicateKey
