@@ -73,10 +73,10 @@ pub(crate) const COMMANDS: &[Row] = &[
     (8000, "rate limit", Class::Busy),
     (8000, "not supported", Class::Unsupported),
     (8000, "", Class::Rejected),
-    (64, "", Class::Unacknowledged), // WriteConcernFailed
-    (39, "", Class::Full),           // FileStreamFailed
-    (14031, "", Class::Full),        // OutOfDiskSpace
-    (18, "", Class::Login),          // AuthenticationFailed
+    (64, "", Class::Unacknowledged),   // WriteConcernFailed
+    (39, "", Class::Full),             // FileStreamFailed
+    (14031, "", Class::Full),          // OutOfDiskSpace
+    (18, "", Class::Login),            // AuthenticationFailed
     (13, "", Class::MissingPrivilege), // Unauthorized
     (85, "", Class::ConflictingIndex), // IndexOptionsConflict
     (86, "", Class::ConflictingIndex), // IndexKeySpecsConflict
